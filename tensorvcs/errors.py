@@ -1,0 +1,443 @@
+"""Every error the library raises, in one tree.
+
+Grouped by what the caller does next::
+
+    TensorVCSError
+    ├── InvalidInputError (ValueError)   fix the argument
+    │   ├── SchemaMismatchError          the value does not fit its column
+    │   ├── InvalidKeyError              not a legal sample key
+    │   ├── DuplicateKeyError            one key twice in one call
+    │   ├── InvalidColumnError           not a legal column name or schema
+    │   ├── RefNameError                 not a legal branch or tag name
+    │   ├── RevisionSyntaxError          not a revision
+    │   └── UnreadableFileError          a file that no format can read
+    ├── NotFoundError (KeyError)         look elsewhere
+    │   ├── RepositoryNotFoundError
+    │   ├── RevisionNotFoundError
+    │   ├── AmbiguousRevisionError
+    │   ├── BranchNotFoundError
+    │   ├── TagNotFoundError
+    │   ├── ColumnNotFoundError
+    │   ├── SampleNotFoundError
+    │   ├── FormatNotFoundError
+    │   └── ObjectNotFoundError
+    ├── AlreadyExistsError               choose another name
+    │   ├── RepositoryExistsError
+    │   ├── ColumnExistsError
+    │   ├── BranchExistsError
+    │   ├── TagExistsError
+    │   └── DestinationExistsError
+    ├── StateError                       change state first
+    │   ├── NothingToCommitError
+    │   ├── NothingToUndoError
+    │   ├── UncommittedChangesError
+    │   ├── ReadOnlyError
+    │   ├── BareRepositoryError
+    │   ├── ClosedError
+    │   ├── BranchInUseError
+    │   ├── UnmergedBranchError
+    │   ├── UnrelatedHistoriesError
+    │   └── IdentityMissingError
+    ├── ConflictError                    reconcile, then retry
+    │   ├── MergeConflictError
+    │   └── RefChangedError
+    ├── LockedError                      wait
+    │   └── StagingLockedError
+    ├── CorruptionError                  stop, run verify
+    │   ├── DigestMismatchError
+    │   ├── SlabChecksumError
+    │   ├── PackDamagedError
+    │   └── ObjectDamagedError
+    ├── StorageError (OSError)           the disk said no: free space, check permissions, retry
+    ├── UnsupportedFormatError           upgrade or migrate
+    ├── MissingDependencyError           install the extra
+    └── RemoteError                      retry later
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+E = TypeVar("E", bound="TensorVCSError")
+
+
+def _rebuild(cls: type[TensorVCSError], values: dict[str, Any], hint: str | None) -> TensorVCSError:
+    error = cls(**values)
+    error.hint = hint
+    return error
+
+
+class TensorVCSError(Exception):
+    """Root of the tree: fields that say what happened, and a hint for the next step."""
+
+    hint: str | None = None
+
+    def describe(self) -> str:
+        """Return the sentence that says what happened to which object, with the numbers."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.describe()
+
+    def __reduce__(
+        self,
+    ) -> tuple[
+        Callable[[type[TensorVCSError], dict[str, Any], str | None], TensorVCSError],
+        tuple[type[TensorVCSError], dict[str, Any], str | None],
+    ]:
+        names = [f.name for f in fields(self)]  # type: ignore[arg-type]
+        return _rebuild, (type(self), {n: getattr(self, n) for n in names}, self.hint)
+
+
+@dataclass(eq=False)
+class InvalidInputError(TensorVCSError, ValueError):
+    """An argument is not acceptable; `problem` says which and why."""
+
+    problem: str
+
+    def describe(self) -> str:
+        return self.problem
+
+    __str__ = TensorVCSError.__str__
+
+
+@dataclass(eq=False)
+class SchemaMismatchError(InvalidInputError):
+    """A value does not fit the schema of its column."""
+
+    problem: str
+    column: str | None = None
+    key: object = None
+    found: str | None = None
+    expected: str | None = None
+
+    def describe(self) -> str:
+        where = []
+        if self.column is not None:
+            where.append(f"column {self.column!r}")
+        if self.key is not None:
+            where.append(f"key {_shorten(self.key)}")
+        text = (", ".join(where) + ": " if where else "") + self.problem
+        if self.found is not None or self.expected is not None:
+            text += f" (found {self.found}, expected {self.expected})"
+        return text
+
+
+@dataclass(eq=False)
+class InvalidKeyError(InvalidInputError):
+    """A sample key that is not a legal `str` or `int`."""
+
+
+@dataclass(eq=False)
+class DuplicateKeyError(InvalidInputError):
+    """One key comes twice in one call."""
+
+
+@dataclass(eq=False)
+class InvalidColumnError(InvalidInputError):
+    """A column name or a schema that is not legal."""
+
+
+@dataclass(eq=False)
+class RefNameError(InvalidInputError):
+    """A branch, tag or remote name that is not legal."""
+
+
+@dataclass(eq=False)
+class RevisionSyntaxError(InvalidInputError):
+    """Text that cannot be a revision."""
+
+
+@dataclass(eq=False)
+class UnreadableFileError(InvalidInputError):
+    """A file whose content no format can turn into tensors."""
+
+    problem: str
+    path: str = ""
+
+    def describe(self) -> str:
+        return f"{self.path}: {self.problem}" if self.path else self.problem
+
+
+@dataclass(eq=False)
+class NotFoundError(TensorVCSError, KeyError):
+    """Something named is not there; `what` names it."""
+
+    what: str
+
+    def describe(self) -> str:
+        return self.what
+
+    __str__ = TensorVCSError.__str__
+
+
+@dataclass(eq=False)
+class RepositoryNotFoundError(NotFoundError):
+    """No repository at a path or above it."""
+
+
+@dataclass(eq=False)
+class RevisionNotFoundError(NotFoundError):
+    """A revision names no commit here."""
+
+
+@dataclass(eq=False)
+class AmbiguousRevisionError(RevisionNotFoundError):
+    """A commit id prefix fits more than one commit."""
+
+
+@dataclass(eq=False)
+class BranchNotFoundError(NotFoundError):
+    """No branch of that name."""
+
+
+@dataclass(eq=False)
+class TagNotFoundError(NotFoundError):
+    """No tag of that name."""
+
+
+@dataclass(eq=False)
+class ColumnNotFoundError(NotFoundError):
+    """No column of that name."""
+
+
+@dataclass(eq=False)
+class SampleNotFoundError(NotFoundError):
+    """No sample, or subsample, of that key."""
+
+
+@dataclass(eq=False)
+class FormatNotFoundError(NotFoundError):
+    """No import or export format of that name, or none that fits a file."""
+
+
+@dataclass(eq=False)
+class ObjectNotFoundError(NotFoundError):
+    """A digest is in no store: a node, commit or tensor is absent."""
+
+
+@dataclass(eq=False)
+class AlreadyExistsError(TensorVCSError):
+    """The name is taken; `what` names it."""
+
+    what: str
+
+    def describe(self) -> str:
+        return self.what
+
+
+@dataclass(eq=False)
+class RepositoryExistsError(AlreadyExistsError):
+    """A repository is there already."""
+
+
+@dataclass(eq=False)
+class ColumnExistsError(AlreadyExistsError):
+    """A column has that name already."""
+
+
+@dataclass(eq=False)
+class BranchExistsError(AlreadyExistsError):
+    """A branch has that name already."""
+
+
+@dataclass(eq=False)
+class TagExistsError(AlreadyExistsError):
+    """A tag has that name already."""
+
+
+@dataclass(eq=False)
+class DestinationExistsError(AlreadyExistsError):
+    """An export would write over a file that is there already."""
+
+
+@dataclass(eq=False)
+class StateError(TensorVCSError):
+    """The repository is in a state that forbids the call; `problem` says which."""
+
+    problem: str
+
+    def describe(self) -> str:
+        return self.problem
+
+
+@dataclass(eq=False)
+class NothingToCommitError(StateError):
+    """Staging equals the commit it started from."""
+
+
+@dataclass(eq=False)
+class NothingToUndoError(StateError):
+    """The operation log holds nothing that can be undone."""
+
+
+@dataclass(eq=False)
+class UncommittedChangesError(StateError):
+    """The working staging area holds changes that the call would lose."""
+
+
+@dataclass(eq=False)
+class ReadOnlyError(StateError):
+    """A write to something that is read-only."""
+
+
+@dataclass(eq=False)
+class BareRepositoryError(StateError):
+    """A bare repository has no staging area."""
+
+
+@dataclass(eq=False)
+class ClosedError(StateError):
+    """The repository or checkout was closed."""
+
+
+@dataclass(eq=False)
+class BranchInUseError(StateError):
+    """The branch is the current one and cannot be deleted."""
+
+
+@dataclass(eq=False)
+class UnmergedBranchError(StateError):
+    """Deleting the branch would leave commits that nothing else reaches."""
+
+
+@dataclass(eq=False)
+class UnrelatedHistoriesError(StateError):
+    """Two commits have no ancestor in common."""
+
+
+@dataclass(eq=False)
+class IdentityMissingError(StateError):
+    """No user name and mail are configured, and a commit needs them."""
+
+
+@dataclass(eq=False)
+class ConflictError(TensorVCSError):
+    """Two changes exclude each other; `problem` says which."""
+
+    problem: str
+
+    def describe(self) -> str:
+        return self.problem
+
+
+@dataclass(eq=False)
+class MergeConflictError(ConflictError):
+    """A merge found conflicts and changed nothing; `conflicts` lists them."""
+
+    problem: str
+    conflicts: tuple[Any, ...] = ()
+
+
+@dataclass(eq=False)
+class RefChangedError(ConflictError):
+    """A ref moved between reading it and changing it."""
+
+
+@dataclass(eq=False)
+class LockedError(TensorVCSError):
+    """Somebody else holds a lock; `problem` says who and since when."""
+
+    problem: str
+
+    def describe(self) -> str:
+        return self.problem
+
+
+@dataclass(eq=False)
+class StagingLockedError(LockedError):
+    """Another process edits the working staging area."""
+
+
+@dataclass(eq=False)
+class CorruptionError(TensorVCSError):
+    """Stored bytes are not what was stored; `problem` names pack, slab and samples."""
+
+    problem: str
+    hint = "run 'tvcs verify' to see everything that is damaged"
+
+    def describe(self) -> str:
+        return self.problem
+
+
+@dataclass(eq=False)
+class DigestMismatchError(CorruptionError):
+    """Bytes do not hash to their name."""
+
+
+@dataclass(eq=False)
+class SlabChecksumError(CorruptionError):
+    """A slab of a pack does not have the checksum it was sealed with."""
+
+
+@dataclass(eq=False)
+class PackDamagedError(CorruptionError):
+    """A pack file is missing, truncated or not the file that was sealed."""
+
+
+@dataclass(eq=False)
+class ObjectDamagedError(CorruptionError):
+    """A node, commit, ref or record cannot be decoded."""
+
+
+@dataclass(eq=False)
+class StorageError(TensorVCSError, OSError):
+    """The file system or LMDB refused a read or a write; `problem` says what and where."""
+
+    problem: str
+
+    def describe(self) -> str:
+        return self.problem
+
+    __str__ = TensorVCSError.__str__
+
+
+@dataclass(eq=False)
+class UnsupportedFormatError(TensorVCSError):
+    """The repository, or a record in it, has a format this version does not know."""
+
+    problem: str
+
+    def describe(self) -> str:
+        return self.problem
+
+
+@dataclass(eq=False)
+class MissingDependencyError(TensorVCSError):
+    """An optional package is not installed."""
+
+    package: str
+    extra: str
+    purpose: str
+
+    def describe(self) -> str:
+        return f"{self.purpose} needs the package {self.package!r}, which is not installed"
+
+    def __post_init__(self) -> None:
+        self.hint = f"pip install 'tensorvcs[{self.extra}]'"
+
+
+@dataclass(eq=False)
+class RemoteError(TensorVCSError):
+    """A remote failed; `problem` says which and how."""
+
+    problem: str
+
+    def describe(self) -> str:
+        return self.problem
+
+
+def _shorten(key: object, limit: int = 80) -> str:
+    text = repr(key)
+    return text if len(text) <= limit else f"{text[: limit - 1]}… ({len(text)} characters)"
+
+
+def with_hint(error: E, hint: str) -> E:
+    """Return `error` with its hint set: the next command to run."""
+    error.hint = hint
+    return error

@@ -1,0 +1,157 @@
+"""The waist: three protocols. All logic is above them, all disk formats below.
+
+A batch of digests is an array of shape (n, 32), uint8, called a digest array.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tensorvcs.objects.schema import Schema
+
+
+class ObjectStore(Protocol):
+    """Canonical bytes by digest: nodes, snapshots, commits, tags."""
+
+    def get(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Return the objects, each checked against its digest.
+
+        Raises ObjectNotFoundError or DigestMismatchError.
+        """
+        ...
+
+    def put(self, objects: Sequence[bytes]) -> list[bytes]:
+        """Store objects and return their digests; one that is there already costs nothing."""
+        ...
+
+    def missing(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Return those of `digests` that are not here, in their order."""
+        ...
+
+    def find(self, prefix_hex: str, limit: int = 3) -> list[bytes]:
+        """Return up to `limit` digests whose hexadecimal spelling starts with `prefix_hex`."""
+        ...
+
+
+class LocationTable(Protocol):
+    """Where each value of one column is, in key order; reads batches by position."""
+
+    def __len__(self) -> int: ...
+
+    def read(
+        self, positions: NDArray[np.integer[Any]], out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Fill and return `(n, *shape)`; only for a fixed-shape schema.
+
+        A position outside ``-len .. len - 1`` raises IndexError.
+        """
+        ...
+
+    def read_list(
+        self, positions: NDArray[np.integer[Any]]
+    ) -> list[NDArray[Any]] | list[str] | list[bytes]:
+        """Return the values one by one, for any schema."""
+        ...
+
+
+class TensorStore(Protocol):
+    """Values by digest."""
+
+    def contains(self, digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Tell for each digest whether its value is here."""
+        ...
+
+    def read(self, schema: Schema, digests: NDArray[np.uint8]) -> list[Any]:
+        """Return the values, in order; each is a fresh array, a text or bytes.
+
+        Raises ObjectNotFoundError, SlabChecksumError or PackDamagedError.
+        """
+        ...
+
+    def table(
+        self,
+        schema: Schema,
+        leaves: Sequence[bytes],
+        counts: NDArray[np.int64],
+        load: Callable[[Sequence[bytes]], Iterable[NDArray[np.uint8]]],
+    ) -> LocationTable:
+        """Return the location table of a column.
+
+        `leaves` are the digests of its leaves in order, `counts` their numbers of values, and
+        `load` gives the digest arrays of the leaves asked for. What is known of a leaf from an
+        earlier table is not loaded again.
+        """
+        ...
+
+    def write(self, schema: Schema, digests: NDArray[np.uint8], values: Sequence[Any]) -> None:
+        """Take canonical values (a stacked array when the shape is fixed) under their digests.
+
+        Values that are here already are dropped. What is written can be read, and survives a
+        crash, after `seal`.
+        """
+        ...
+
+    @property
+    def unsealed_nbytes(self) -> int:
+        """Payload bytes written since the last `seal`."""
+        ...
+
+    def seal(self) -> None:
+        """Make all that was written durable and readable.
+
+        The index entries belong to the write transaction of the stores when one is open.
+        """
+        ...
+
+    def discard(self) -> None:
+        """Forget what was written since the last `seal`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RefChange:
+    """One compare-and-swap: the value expected before and wanted after; None is absence."""
+
+    name: str
+    before: bytes | None
+    after: bytes | None
+
+
+class RefStore(Protocol):
+    """Names to small values, and the log of their changes."""
+
+    def get(self, name: str) -> bytes | None:
+        """Return the value of a ref, or None."""
+        ...
+
+    def items(self, prefix: str = "") -> Mapping[str, bytes]:
+        """Return all refs whose name starts with `prefix`, sorted by name."""
+        ...
+
+    def swap(self, changes: Sequence[RefChange], operation: bytes | None = None) -> None:
+        """Make all changes, or none and raise RefChangedError; append `operation` to the log."""
+        ...
+
+    def operations(self, limit: int | None = None) -> list[tuple[int, bytes]]:
+        """Return (number, record) of the newest operations, newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The three stores of one repository, and the write transaction they share."""
+
+    objects: ObjectStore
+    tensors: TensorStore
+    refs: RefStore
+    transaction: Callable[[], AbstractContextManager[None]]
+    """``with stores.transaction():`` makes all object, index and ref writes inside visible and
+    durable in one step, or none of them. Nested use joins the outer one."""
