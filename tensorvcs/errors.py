@@ -14,7 +14,7 @@ Grouped by what the caller does next::
     ├── NotFoundError (KeyError)         look elsewhere
     │   ├── RepositoryNotFoundError
     │   ├── RevisionNotFoundError
-    │   ├── AmbiguousRevisionError
+    │   │   └── AmbiguousRevisionError
     │   ├── BranchNotFoundError
     │   ├── TagNotFoundError
     │   ├── ColumnNotFoundError

@@ -121,7 +121,7 @@ EMPTY_INTS: NDArray[np.int64] = np.empty(0, np.int64)
 EMPTY_TEXTS: NDArray[Any] = np.empty(0, "S1")
 
 
-def collect_keys(keys: Iterable[object]) -> tuple[Keys, NDArray[np.intp]]:
+def collect_keys(keys: Iterable[object] | NDArray[Any]) -> tuple[Keys, NDArray[np.intp]]:
     """Check keys and gather them by sort.
 
     Returns

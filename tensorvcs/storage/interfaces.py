@@ -91,7 +91,9 @@ class TensorStore(Protocol):
         """
         ...
 
-    def write(self, schema: Schema, digests: NDArray[np.uint8], values: Sequence[Any]) -> None:
+    def write(
+        self, schema: Schema, digests: NDArray[np.uint8], values: NDArray[Any] | Sequence[Any]
+    ) -> None:
         """Take canonical values (a stacked array when the shape is fixed) under their digests.
 
         Values that are here already are dropped. What is written can be read, and survives a
@@ -152,6 +154,6 @@ class Stores:
     objects: ObjectStore
     tensors: TensorStore
     refs: RefStore
-    transaction: Callable[[], AbstractContextManager[None]]
+    transaction: Callable[[], AbstractContextManager[object]]
     """``with stores.transaction():`` makes all object, index and ref writes inside visible and
     durable in one step, or none of them. Nested use joins the outer one."""

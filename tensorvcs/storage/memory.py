@@ -104,7 +104,9 @@ class MemoryTensors:
         values = [self._value(d) for leaf in load(leaves) for d in array_to_digests(leaf)]
         return MemoryTable(schema, values)
 
-    def write(self, schema: Schema, digests: NDArray[np.uint8], values: Sequence[Any]) -> None:
+    def write(
+        self, schema: Schema, digests: NDArray[np.uint8], values: NDArray[Any] | Sequence[Any]
+    ) -> None:
         for digest, value in zip(array_to_digests(digests), values, strict=True):
             self._unsealed[digest] = _fresh(value)
             self._unsealed_nbytes += value.nbytes if hasattr(value, "nbytes") else len(value)

@@ -1,0 +1,173 @@
+"""Nested columns: sample key to subsample key to value, as composite keys in one tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tensorvcs.checkout.selection import not_found
+from tensorvcs.display.html import column_html
+from tensorvcs.errors import InvalidKeyError
+from tensorvcs.objects.keys import (
+    Key,
+    check_key,
+    composite_key,
+    composite_prefix,
+    split_composite,
+)
+from tensorvcs.tree import cursor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tensorvcs.checkout.column import ColumnReader, Values
+    from tensorvcs.objects.schema import Kind, Schema
+
+
+class Subsamples(Mapping[Key, Any]):
+    """The subsamples of one sample, in key order: ints, then texts."""
+
+    def __init__(self, column: NestedColumn, sample: Key) -> None:
+        self._column = column
+        self._sample = sample
+
+    def _span(self) -> tuple[int, int]:
+        return self._column._span(self._sample)
+
+    def __len__(self) -> int:
+        start, stop = self._span()
+        return stop - start
+
+    def __iter__(self) -> Iterator[Key]:
+        start, stop = self._span()
+        reader = self._column._reader
+        for _, subsample in cursor.keys_at(reader.nodes, reader.state.tree, start, stop).to_pairs():
+            yield subsample
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            return self._column._get(self._sample, key) is not None
+        except InvalidKeyError:
+            return False
+
+    def __getitem__(self, key: Key) -> Any:
+        value = self._column._get(self._sample, key)
+        if value is None:
+            raise not_found(self._column.name, [(self._sample, key)])
+        return value
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def read(self) -> Values:
+        """Return all values in key order: stacked, or a list where shapes vary."""
+        start, stop = self._span()
+        reader = self._column._reader
+        return reader.stack(cursor.values_at(reader.nodes, reader.state.tree, start, stop))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} subsamples of {self._sample!r} in column {self._column.name!r}>"
+
+
+class NestedColumn(Mapping[Key, Subsamples]):
+    """A mapping from sample key to a mapping from subsample key to value.
+
+    A sample exists while it has a subsample. ``len`` and iteration are over samples; the first
+    ``len`` scans the keys.
+    """
+
+    def __init__(self, name: str, reader: ColumnReader) -> None:
+        self._name = name
+        self._reader_of_column = reader
+        self._sample_count: tuple[object, int] | None = None
+
+    @property
+    def _reader(self) -> ColumnReader:
+        return self._reader_of_column
+
+    @property
+    def name(self) -> str:
+        """The name of the column."""
+        return self._name
+
+    @property
+    def schema(self) -> Schema:
+        """What the values have in common."""
+        return self._reader.schema
+
+    @property
+    def kind(self) -> Kind:
+        """``ndarray``, ``str`` or ``bytes``."""
+        return self.schema.kind
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The dtype of the values; None for text and bytes."""
+        return self.schema.numpy_dtype if self.schema.kind == "ndarray" else None
+
+    @property
+    def shape(self) -> tuple[int | None, ...] | None:
+        """The shape of one value, or the maximum shape when it varies; None for text, bytes."""
+        return self.schema.shape
+
+    @property
+    def is_nested(self) -> bool:
+        """True: a sample is a mapping of subsamples."""
+        return True
+
+    @property
+    def subsample_count(self) -> int:
+        """The number of values, over all samples."""
+        return self._reader.count
+
+    def __len__(self) -> int:
+        tree = self._reader.state.tree
+        if self._sample_count is None or self._sample_count[0] != tree:
+            self._sample_count = (tree, sum(1 for _ in self))
+        return self._sample_count[1]
+
+    def __iter__(self) -> Iterator[Key]:
+        last: bytes | None = None
+        reader = self._reader
+        for keys, _ in cursor.iter_blocks(reader.nodes, reader.state.tree):
+            for text in keys.texts.tolist():
+                if last is None or not text.startswith(last):
+                    sample = split_composite(text)[0]
+                    last = composite_prefix(sample)
+                    yield sample
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            start, stop = self._span(check_key(key))
+        except InvalidKeyError:
+            return False
+        return stop > start
+
+    def __getitem__(self, key: Key) -> Subsamples:
+        sample = check_key(key)
+        if sample not in self:
+            raise not_found(self._name, [sample])
+        return Subsamples(self, sample)
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def _span(self, sample: Key) -> tuple[int, int]:
+        reader = self._reader
+        return cursor.prefix_range(reader.nodes, reader.state.tree, composite_prefix(sample))
+
+    def _get(self, sample: Key, subsample: object) -> Any:
+        return self._reader.get_one(composite_key(sample, subsample))
+
+    def __repr__(self) -> str:
+        return (
+            f"<NestedColumn {self._name!r}: {len(self)} samples with {self.subsample_count} "
+            f"subsamples × {self.schema.spelling}>"
+        )
+
+    def _repr_html_(self) -> str:
+        reader = self._reader
+        count = min(8, self.subsample_count)
+        keys = cursor.keys_at(reader.nodes, reader.state.tree, 0, count).to_pairs()
+        values = reader.stack(cursor.values_at(reader.nodes, reader.state.tree, 0, count))
+        return column_html(self._name, len(self), self.schema.spelling, keys, values)

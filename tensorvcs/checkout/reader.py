@@ -1,0 +1,148 @@
+"""Checkout: one commit, read-only, picklable, safe after fork."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tensorvcs.checkout.column import Column, ColumnReader
+from tensorvcs.checkout.nested_column import NestedColumn
+from tensorvcs.display.html import table_html
+from tensorvcs.errors import ColumnNotFoundError, ReadOnlyError, with_hint
+from tensorvcs.history.commit import Commit, load_commit
+from tensorvcs.history.snapshot import read_snapshot
+from tensorvcs.tree.nodes import Nodes
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tensorvcs.history.snapshot import Columns
+    from tensorvcs.objects.digest import CommitDigest
+    from tensorvcs.storage.interfaces import Stores
+
+
+class CheckoutColumns(Mapping[str, Any]):
+    """The columns of a checkout by name, in order of their names."""
+
+    def __init__(self, stores: Stores, nodes: Nodes, columns: Columns, version: str) -> None:
+        self._stores = stores
+        self._nodes = nodes
+        self._states = columns
+        self._version = version
+        self._opened: dict[str, Column | NestedColumn] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        column = self._opened.get(name)
+        if column is None:
+            state = self._states.get(name)
+            if state is None:
+                known = ", ".join(self._states) or "none"
+                raise ColumnNotFoundError(
+                    f"no column {name!r} in {self._version}; there are: {known}"
+                )
+            reader = ColumnReader(state, self._nodes, self._stores.tensors)
+            made = NestedColumn(name, reader) if state.schema.nested else Column(name, reader)
+            column = self._opened.setdefault(name, made)
+        return column
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._states)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._states
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"<columns: {', '.join(self) or 'none'}>"
+
+
+class Checkout:
+    """The columns of one commit. Immutable; never blocked by writers.
+
+    A checkout pickles as the place of its repository and the commit, and reopens in the process
+    that unpickles it. After a fork both processes may read.
+    """
+
+    def __init__(self, stores: Stores, base: Commit, nodes: Nodes | None = None) -> None:
+        self._stores = stores
+        self._base = base
+        nodes = Nodes(stores.objects) if nodes is None else nodes
+        states = read_snapshot(stores.objects, base.object.snapshot)
+        self._columns = CheckoutColumns(stores, nodes, states, f"commit {base.short_id}")
+
+    @property
+    def base(self) -> Commit:
+        """The commit that is shown."""
+        return self._base
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """The columns by name, in order of their names."""
+        return self._columns
+
+    def __getitem__(self, selection: str | tuple[str, Any]) -> Any:
+        if isinstance(selection, tuple):
+            name, key = selection
+            return self._columns[name][key]
+        return self._columns[selection]
+
+    def __setitem__(self, selection: object, value: object) -> None:
+        raise self._read_only()
+
+    def __delitem__(self, selection: object) -> None:
+        raise self._read_only()
+
+    def _read_only(self) -> ReadOnlyError:
+        return with_hint(
+            ReadOnlyError(f"the checkout of commit {self._base.short_id} is read-only"),
+            "open the staging area with repo.edit()",
+        )
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __reduce__(self) -> tuple[Any, tuple[Stores, CommitDigest]]:
+        return _reopen, (self._stores, self._base.digest)
+
+    def close(self) -> None:
+        """Let go of cached tables; the columns may still be read."""
+        self._columns._opened.clear()
+
+    def __enter__(self) -> Checkout:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Checkout {self._base.short_id} {self._base.summary!r}: "
+            f"{', '.join(self) or 'no columns'}>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [name, str(len(column)), column.schema.spelling]
+            for name, column in self._columns.items()
+        ]
+        return table_html(["column", "samples", "schema"], rows, repr(self)[1:-1])
+
+
+def _reopen(stores: Stores, digest: CommitDigest) -> Checkout:
+    return Checkout(stores, load_commit(stores.objects, digest))

@@ -1,0 +1,124 @@
+"""Walks over commits: the log, ancestors, merge bases."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+from tensorvcs.objects.commit import CommitObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tensorvcs.objects.digest import CommitDigest
+    from tensorvcs.storage.interfaces import ObjectStore
+
+
+def read_commits(objects: ObjectStore, digests: Sequence[CommitDigest]) -> list[CommitObject]:
+    """Return commits by digest, one batch of reads."""
+    return [CommitObject.decode(content) for content in objects.get(digests)]
+
+
+def read_commit(objects: ObjectStore, digest: CommitDigest) -> CommitObject:
+    """Return one commit."""
+    return read_commits(objects, [digest])[0]
+
+
+def walk(
+    objects: ObjectStore, starts: Sequence[CommitDigest]
+) -> Iterator[tuple[CommitDigest, CommitObject]]:
+    """Yield the commits that `starts` reach, newest first; of equal times, children first.
+
+    Notes
+    -----
+    Lazy: reads a commit when one of its children was yielded.
+    """
+    seen = set(starts)
+    queue: list[tuple[int, int, CommitDigest, CommitObject]] = []
+
+    def push(digests: Sequence[CommitDigest]) -> None:
+        for digest, commit in zip(digests, read_commits(objects, digests), strict=True):
+            key = (-commit.commit_time.microseconds, -commit.generation)
+            heapq.heappush(queue, (*key, digest, commit))
+
+    push(list(dict.fromkeys(starts)))
+    while queue:
+        _, _, digest, commit = heapq.heappop(queue)
+        yield digest, commit
+        fresh = [parent for parent in dict.fromkeys(commit.parents) if parent not in seen]
+        seen.update(fresh)
+        push(fresh)
+
+
+_FROM_A, _FROM_B, _STALE = 1, 2, 4
+
+
+def merge_bases(objects: ObjectStore, a: CommitDigest, b: CommitDigest) -> list[CommitDigest]:
+    """Return the best common ancestors of two commits, none an ancestor of another.
+
+    Empty when the histories are unrelated; more than one for criss-cross histories.
+
+    Notes
+    -----
+    Visits commits by falling generation, and stops when only ancestors of found bases are left.
+
+    References
+    ----------
+    ``paint_down_to_common`` of git, with generation numbers.
+    """
+    if a == b:
+        return [a]
+    marks: dict[CommitDigest, int] = {a: _FROM_A, b: _FROM_B}
+    commits: dict[CommitDigest, CommitObject] = {}
+    queue: list[tuple[int, CommitDigest]] = []
+    for digest in (a, b):
+        commits[digest] = read_commit(objects, digest)
+        heapq.heappush(queue, (-commits[digest].generation, digest))
+    live = len(queue)
+    bases: list[CommitDigest] = []
+    while queue and live:
+        _, digest = heapq.heappop(queue)
+        mark = marks[digest]
+        if not mark & _STALE:
+            live -= 1
+            if mark == _FROM_A | _FROM_B:
+                bases.append(digest)
+                mark |= _STALE
+        for parent in dict.fromkeys(commits[digest].parents):
+            before = marks.get(parent, 0)
+            after = before | mark
+            if after == before:
+                continue
+            marks[parent] = after
+            if parent not in commits:
+                commits[parent] = read_commit(objects, parent)
+                heapq.heappush(queue, (-commits[parent].generation, parent))
+                live += not after & _STALE
+            elif after & _STALE and not before & _STALE:
+                live -= 1
+    return sorted(bases)
+
+
+def is_ancestor(objects: ObjectStore, ancestor: CommitDigest, of: CommitDigest) -> bool:
+    """Tell whether `ancestor` is `of` or can be reached from it.
+
+    Notes
+    -----
+    Reads no commit of a generation at or below that of `ancestor`.
+    """
+    if ancestor == of:
+        return True
+    floor = read_commit(objects, ancestor).generation
+    queue, seen = [of], {of}
+    while queue:
+        commits = read_commits(objects, queue)
+        queue = []
+        for commit in commits:
+            if commit.generation <= floor:
+                continue
+            if ancestor in commit.parents:
+                return True
+            fresh = [parent for parent in commit.parents if parent not in seen]
+            seen.update(fresh)
+            queue += fresh
+    return False

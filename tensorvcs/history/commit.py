@@ -1,0 +1,154 @@
+"""Commits as a user sees them, and how one is written and its branch moved."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tensorvcs.errors import InvalidInputError
+from tensorvcs.history.ancestry import read_commit, read_commits
+from tensorvcs.history.operations import Operation
+from tensorvcs.objects.commit import CommitObject, Identity, Timestamp, is_unicode
+from tensorvcs.objects.digest import CommitDigest
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping, Sequence
+
+    from tensorvcs.objects.digest import SnapshotDigest
+    from tensorvcs.storage.interfaces import ObjectStore, RefChange, Stores
+
+SHORT_ID_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit: equal to any commit with the same id."""
+
+    digest: CommitDigest
+    object: CommitObject
+
+    @property
+    def id(self) -> str:
+        """The full id, 64 hexadecimal digits."""
+        return self.digest.hex()
+
+    @property
+    def short_id(self) -> str:
+        """The first twelve digits of the id."""
+        return self.id[:SHORT_ID_DIGITS]
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The ids of the parents; none for a first commit, two for a merge."""
+        return tuple(parent.hex() for parent in self.object.parents)
+
+    @property
+    def snapshot(self) -> str:
+        """The id of the content; equal for commits with equal content."""
+        return self.object.snapshot.hex()
+
+    @property
+    def author(self) -> Identity:
+        """Who made the change."""
+        return self.object.author
+
+    @property
+    def committer(self) -> Identity:
+        """Who recorded it."""
+        return self.object.committer
+
+    @property
+    def time(self) -> dt.datetime:
+        """When the change was made, in the author's time zone."""
+        return self.object.author_time.moment
+
+    @property
+    def message(self) -> str:
+        """The message as it was given."""
+        return self.object.message
+
+    @property
+    def summary(self) -> str:
+        """The first line of the message."""
+        return self.object.message.partition("\n")[0]
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Free key-value pairs."""
+        return dict(self.object.metadata)
+
+    def __repr__(self) -> str:
+        return f"<Commit {self.short_id} {self.summary!r} by {self.author.name}>"
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<code>{self.short_id}</code> <b>{html.escape(self.summary)}</b><br>"
+            f"<small>{html.escape(str(self.author))}, {self.time:%Y-%m-%d %H:%M}</small>"
+        )
+
+
+def load_commit(objects: ObjectStore, digest: CommitDigest) -> Commit:
+    """Return a commit by digest."""
+    return Commit(digest, read_commit(objects, digest))
+
+
+def check_message(message: object) -> str:
+    """Return a commit or tag message, or raise InvalidInputError when it has no text."""
+    if not isinstance(message, str) or not message.strip():
+        raise InvalidInputError("a message cannot be empty")
+    if not is_unicode(message):
+        raise InvalidInputError("the message has an unpaired surrogate and is not valid Unicode")
+    return message
+
+
+def new_commit(
+    objects: ObjectStore,
+    snapshot: SnapshotDigest,
+    parents: Sequence[CommitDigest],
+    *,
+    author: Identity,
+    now: Timestamp,
+    message: str,
+    committer: Identity | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Commit:
+    """Store a commit object; no ref moves."""
+    generations = [commit.generation for commit in read_commits(objects, parents)]
+    commit = CommitObject(
+        snapshot=snapshot,
+        parents=tuple(parents),
+        generation=1 + max(generations, default=-1),
+        author=author,
+        author_time=now,
+        committer=committer or author,
+        commit_time=now,
+        message=message,
+        metadata=dict(metadata or {}),
+    )
+    return Commit(CommitDigest(objects.put([commit.encode()])[0]), commit)
+
+
+def change_refs(
+    stores: Stores,
+    changes: Sequence[RefChange],
+    *,
+    command: str,
+    description: str,
+    user: str,
+    now: Timestamp,
+    undoes: Sequence[int] = (),
+    continues: int | None = None,
+) -> None:
+    """Move refs by compare-and-swap and record the operation, in one step.
+
+    Raises
+    ------
+    RefChangedError
+        A ref is not what `changes` expected; nothing was changed.
+    """
+    operation = Operation(
+        0, command, description, user, now, tuple(changes), tuple(undoes), continues
+    )
+    stores.refs.swap(changes, operation.encode())

@@ -1,0 +1,160 @@
+"""The operation log: every change of a ref or of staging, and how one is taken back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tensorvcs.errors import NothingToUndoError, ObjectDamagedError
+from tensorvcs.objects.commit import Timestamp
+from tensorvcs.objects.encoding import decode_object, encode_object
+from tensorvcs.storage.interfaces import RefChange
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+
+    from tensorvcs.storage.interfaces import RefStore
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One recorded operation.
+
+    Attributes
+    ----------
+    number : int
+        Counts from 1, in the order of the operations.
+    command : str
+        The verb, such as ``commit``.
+    description : str
+        What it did, in a few words.
+    user : str
+    timestamp : Timestamp
+    changes : tuple of RefChange
+        The refs before and after.
+    undoes : tuple of int
+        The numbers of the operations that this one took back.
+    continues : int or None
+        The number of the operation that this one belongs to; both are undone together.
+    """
+
+    number: int
+    command: str
+    description: str
+    user: str
+    timestamp: Timestamp
+    changes: tuple[RefChange, ...]
+    undoes: tuple[int, ...] = ()
+    continues: int | None = None
+
+    @property
+    def time(self) -> dt.datetime:
+        """When it happened, in the time zone of who did it."""
+        return self.timestamp.moment
+
+    def __repr__(self) -> str:
+        return f"<Operation {self.number}: {self.command} {self.description}>"
+
+    def encode(self) -> bytes:
+        """Return the record for the log; the number is the place in the log."""
+        return encode_object(
+            "operation",
+            1,
+            {
+                "command": self.command,
+                "description": self.description,
+                "user": self.user,
+                "time": self.timestamp.microseconds,
+                "offset": self.timestamp.offset_minutes,
+                "changes": [
+                    [change.name, _to_text(change.before), _to_text(change.after)]
+                    for change in self.changes
+                ],
+                "undoes": list(self.undoes),
+                "continues": self.continues,
+            },
+        )
+
+
+def _to_text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def _to_bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def decode_operation(number: int, record: bytes) -> Operation:
+    """Read a record of the log."""
+    fields = decode_object(record, "operation", 1)
+    try:
+        return Operation(
+            number=number,
+            command=fields["command"],
+            description=fields["description"],
+            user=fields["user"],
+            timestamp=Timestamp(fields["time"], fields["offset"]),
+            changes=tuple(
+                RefChange(name, _to_bytes(before), _to_bytes(after))
+                for name, before, after in fields["changes"]
+            ),
+            undoes=tuple(fields["undoes"]),
+            continues=fields["continues"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ObjectDamagedError(f"operation {number} cannot be read: {error}") from error
+
+
+def list_operations(refs: RefStore, limit: int | None = None) -> list[Operation]:
+    """Return the newest operations, newest first."""
+    return [decode_operation(number, record) for number, record in refs.operations(limit)]
+
+
+def plan_undo(refs: RefStore, count: int) -> tuple[list[Operation], list[RefChange]]:
+    """Find the newest `count` operations that still stand, and the changes that undo them.
+
+    An undo is passed over together with what it took back, so that undoing twice goes back two
+    steps. Operations that continue another one count as one with it.
+
+    Raises
+    ------
+    NothingToUndoError
+        Fewer than `count` operations stand.
+    """
+    limit: int | None = 4 * count + 64
+    operations = list_operations(refs, limit)
+    standing, groups = _standing(operations, count)
+    if groups < count or standing[-1].continues is not None:
+        standing, groups = _standing(list_operations(refs), count)
+    if groups < count:
+        raise NothingToUndoError(
+            f"the operation log has {groups} operations to undo; {count} were asked for"
+        )
+    wanted: dict[str, bytes | None] = {}
+    for operation in standing:
+        for change in operation.changes:
+            wanted[change.name] = change.before
+    changes = [RefChange(name, refs.get(name), value) for name, value in wanted.items()]
+    return standing, [change for change in changes if change.before != change.after]
+
+
+def _standing(operations: Sequence[Operation], count: int) -> tuple[list[Operation], int]:
+    """Return the newest operations that stand, in at most `count` groups, and the groups."""
+    undone: set[int] = set()
+    standing: list[Operation] = []
+    group: int | None = None
+    groups = 0
+    for operation in operations:
+        if operation.undoes:
+            undone.update(operation.undoes)
+            continue
+        if operation.number in undone or not operation.changes:
+            continue
+        first = operation.number if operation.continues is None else operation.continues
+        if first != group:
+            if groups == count:
+                break
+            group, groups = first, groups + 1
+        standing.append(operation)
+    return standing, groups

@@ -1,0 +1,255 @@
+"""Snapshot, commit and annotated tag: the objects that make a history."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tensorvcs.errors import InvalidInputError, ObjectDamagedError
+from tensorvcs.objects.digest import (
+    DIGEST_NBYTES,
+    CommitDigest,
+    SnapshotDigest,
+    TagDigest,
+    digest_of,
+)
+from tensorvcs.objects.encoding import decode_object, encode_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who did it: a name and a mail address."""
+
+    name: str
+    email: str
+
+    def __post_init__(self) -> None:
+        for what, text in (("name", self.name), ("email", self.email)):
+            if not isinstance(text, str) or not text.strip():
+                raise InvalidInputError(f"a user {what} cannot be empty")
+            if any(c in text for c in "<>\n\r\0"):
+                raise InvalidInputError(
+                    f"user {what} {text!r} has '<', '>', a line break or NUL in it"
+                )
+            if not is_unicode(text):
+                raise InvalidInputError(f"user {what} {text!r} has an unpaired surrogate")
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.email}>"
+
+    @classmethod
+    def parse(cls, text: str) -> Identity:
+        """Read ``Name <mail>``; raise InvalidInputError when it is something else."""
+        name, bracket, rest = text.partition("<")
+        if not bracket or not rest.endswith(">"):
+            raise InvalidInputError(f"{text!r} is not of the form 'Name <mail>'")
+        return cls(name.strip(), rest[:-1].strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    """An instant: microseconds since 1970-01-01 UTC, and the writer's offset in minutes."""
+
+    microseconds: int
+    offset_minutes: int = 0
+
+    @classmethod
+    def of(cls, moment: dt.datetime) -> Timestamp:
+        """Return the timestamp of an aware datetime."""
+        offset = moment.utcoffset()
+        if offset is None:
+            raise InvalidInputError(f"{moment} has no time zone")
+        since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        microseconds = since // dt.timedelta(microseconds=1)
+        return cls(microseconds, int(offset.total_seconds() // 60))
+
+    @property
+    def moment(self) -> dt.datetime:
+        """The instant as an aware datetime in the writer's time zone."""
+        zone = dt.timezone(dt.timedelta(minutes=self.offset_minutes))
+        epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        return (epoch + dt.timedelta(microseconds=self.microseconds)).astimezone(zone)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnEntry:
+    """One column of a snapshot: its schema and its trees as JSON fields.
+
+    The tree is kept as the fields that `tensorvcs.tree.tree.Tree.to_fields` writes, since
+    objects know nothing of trees.
+    """
+
+    schema: Mapping[str, Any]
+    tree: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The columns of one version, by name, in code point order of the names."""
+
+    columns: Mapping[str, ColumnEntry] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        columns = {
+            name: {"schema": dict(entry.schema), "tree": dict(entry.tree)}
+            for name, entry in self.columns.items()
+        }
+        return encode_object("snapshot", 1, {"columns": columns})
+
+    @classmethod
+    def decode(cls, content: bytes) -> Snapshot:
+        """Read canonical bytes; raise ObjectDamagedError when they are not."""
+        fields = decode_object(content, "snapshot", 1)
+        try:
+            return cls(
+                {
+                    name: ColumnEntry(column["schema"], column["tree"])
+                    for name, column in sorted(fields["columns"].items())
+                }
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ObjectDamagedError(f"a snapshot lacks the field {error}") from error
+
+    @property
+    def digest(self) -> SnapshotDigest:
+        """The name of the snapshot."""
+        return SnapshotDigest(digest_of(self.encode()))
+
+
+EMPTY_SNAPSHOT = Snapshot()
+
+
+@dataclass(frozen=True, slots=True)
+class CommitObject:
+    """A commit as it is stored.
+
+    `generation` is 0 for a commit without parents and one more than the largest generation of
+    the parents otherwise, so that ancestry walks know where to stop.
+    """
+
+    snapshot: SnapshotDigest
+    parents: tuple[CommitDigest, ...]
+    generation: int
+    author: Identity
+    author_time: Timestamp
+    committer: Identity
+    commit_time: Timestamp
+    message: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        return encode_object(
+            "commit",
+            1,
+            {
+                "snapshot": self.snapshot.hex(),
+                "parents": [parent.hex() for parent in self.parents],
+                "generation": self.generation,
+                "author": _person(self.author, self.author_time),
+                "committer": _person(self.committer, self.commit_time),
+                "message": self.message,
+                "metadata": dict(self.metadata),
+            },
+        )
+
+    @classmethod
+    def decode(cls, content: bytes) -> CommitObject:
+        """Read canonical bytes; raise ObjectDamagedError when they are not."""
+        fields = decode_object(content, "commit", 1)
+        try:
+            author, author_time = _read_person(fields["author"])
+            committer, commit_time = _read_person(fields["committer"])
+            return cls(
+                snapshot=SnapshotDigest(_read_digest(fields["snapshot"])),
+                parents=tuple(CommitDigest(_read_digest(text)) for text in fields["parents"]),
+                generation=int(fields["generation"]),
+                author=author,
+                author_time=author_time,
+                committer=committer,
+                commit_time=commit_time,
+                message=str(fields["message"]),
+                metadata={str(k): str(v) for k, v in fields["metadata"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ObjectDamagedError(f"a commit cannot be read: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class TagObject:
+    """An annotated tag: a commit with a message, a tagger and a time."""
+
+    commit: CommitDigest
+    name: str
+    tagger: Identity
+    time: Timestamp
+    message: str
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        return encode_object(
+            "tag",
+            1,
+            {
+                "commit": self.commit.hex(),
+                "name": self.name,
+                "tagger": _person(self.tagger, self.time),
+                "message": self.message,
+            },
+        )
+
+    @classmethod
+    def decode(cls, content: bytes) -> TagObject:
+        """Read canonical bytes; raise ObjectDamagedError when they are not."""
+        fields = decode_object(content, "tag", 1)
+        try:
+            tagger, time = _read_person(fields["tagger"])
+            return cls(
+                CommitDigest(_read_digest(fields["commit"])),
+                str(fields["name"]),
+                tagger,
+                time,
+                str(fields["message"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ObjectDamagedError(f"a tag cannot be read: {error}") from error
+
+    @property
+    def digest(self) -> TagDigest:
+        """The name of the tag object."""
+        return TagDigest(digest_of(self.encode()))
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether a text has a UTF-8 spelling: no unpaired surrogate."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _person(who: Identity, when: Timestamp) -> dict[str, Any]:
+    return {
+        "name": who.name,
+        "email": who.email,
+        "time": when.microseconds,
+        "offset": when.offset_minutes,
+    }
+
+
+def _read_person(fields: Mapping[str, Any]) -> tuple[Identity, Timestamp]:
+    return (
+        Identity(fields["name"], fields["email"]),
+        Timestamp(int(fields["time"]), int(fields["offset"])),
+    )
+
+
+def _read_digest(text: str) -> bytes:
+    digest = bytes.fromhex(text)
+    if len(digest) != DIGEST_NBYTES or digest.hex() != text:
+        raise ValueError(f"{text!r} is not a digest")
+    return digest

@@ -1,0 +1,607 @@
+"""Write one pack: an HDF5 file of rows in slabs, with its own directory of digests.
+
+The layout is in FORMAT.md. Slabs are written past the filters of HDF5, in order, so that those
+of one dataset lie back to back in the file and can be memory-mapped as one array of rows.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import threading
+from array import array
+from contextlib import contextmanager, suppress
+from math import prod
+from typing import TYPE_CHECKING, Any, Protocol
+
+import h5py
+import numpy as np
+import xxhash
+
+from tensorvcs.errors import StorageError, with_hint
+from tensorvcs.objects.dtype import dtype_from_name
+from tensorvcs.storage import codecs
+from tensorvcs.storage.durable import publish, step
+from tensorvcs.storage.pack_index import (
+    DIRECTORY_BLOCK_ROWS,
+    NO_BLOCKS,
+    PACK_ID_NBYTES,
+    Blocks,
+    DatasetRecord,
+    Layout,
+    PackRecord,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SLAB_NBYTES = 1 << 20
+MAX_ROW_NBYTES = 1 << 30
+"""Values above this are stored as frames: a chunk of HDF5 ends below 4 GiB."""
+
+TEMPORARY_PREFIX = "tmp-"
+_MAX_HDF5_NDIM = 32
+_NUMBERS_BLOCK_NBYTES = 32 << 10
+_STREAMED_METADATA_NBYTES = 256 << 10
+_SMALL_METADATA_NBYTES = 8 << 10
+_SYNC_NBYTES = 32 << 20
+_HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError)
+
+
+class SealedPack:
+    """A pack under its final name that the index may not know yet.
+
+    It holds a lock on its file, which keeps other processes from taking it for an orphan; so
+    keep it until the transaction that adds the record has ended, then call `release`.
+    """
+
+    def __init__(self, record: PackRecord, path: Path, descriptor: int) -> None:
+        self.record = record
+        self.path = path
+        self._descriptor: int | None = descriptor
+
+    def release(self) -> None:
+        """Give the lock up: the record is in the index."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def remove(self) -> None:
+        """Delete the file: its record never came into the index."""
+        with suppress(OSError):
+            self.path.unlink()
+        self.release()
+
+
+class DatasetWriter(Protocol):
+    """One dataset of a pack while it is written."""
+
+    digests: list[NDArray[np.uint8]]
+    row_count: int
+
+    def close(self) -> DatasetRecord:
+        """Write what is left and return the record."""
+        ...
+
+
+class PackWriter:
+    """A pack file that is being written under a temporary name.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of packs.
+    metadata_nbytes : int
+        Room for the metadata of HDF5 before the first slab, so that none comes between slabs.
+    """
+
+    def __init__(self, folder: Path, metadata_nbytes: int = _STREAMED_METADATA_NBYTES) -> None:
+        self._folder = folder
+        self.payload_nbytes = 0
+        self.row_count = 0
+        self._writers: list[DatasetWriter] = []
+        self._records: list[DatasetRecord] = []
+        self._syncing: threading.Thread | None = None
+        self._unsynced_nbytes = 0
+        with self._translated():
+            folder.mkdir(parents=True, exist_ok=True)
+        self._create()
+        with self._translated():
+            self._file = _create_hdf5(self._path, metadata_nbytes)
+
+    def _create(self) -> None:
+        """Make the temporary file and lock it; the lock ends with this process."""
+        while True:
+            self._pack_id = secrets.token_bytes(PACK_ID_NBYTES)
+            self._path = self._folder / f"{TEMPORARY_PREFIX}{self._pack_id.hex()}.h5"
+            with self._translated():
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                self._descriptor = os.open(self._path, flags, 0o666)
+                try:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    if os.fstat(self._descriptor).st_nlink:
+                        return
+                except BlockingIOError:
+                    pass  # a collector of orphans was quicker
+                os.close(self._descriptor)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except _HDF5_ERRORS as error:
+            if isinstance(error, StorageError):
+                raise
+            raise with_hint(
+                StorageError(f"cannot write a pack in {self._folder}: {error}"),
+                "free space on the disk, check the permissions of the folder, and try again",
+            ) from error
+
+    def rows(self, layout: Layout, row_count: int | None) -> RowsWriter:
+        """Begin a dataset of rows; the one before must be closed.
+
+        Parameters
+        ----------
+        layout : Layout
+        row_count : int or None
+            How many rows will come; then the slabs are cut so that the last is nearly full.
+        """
+        with self._translated():
+            writer = RowsWriter(self, self._file, layout, row_count)
+        self._writers.append(writer)
+        return writer
+
+    def frames(self, layout: Layout, nbytes: int | None) -> FramesWriter:
+        """Begin a group of frames; the dataset before must be closed.
+
+        Parameters
+        ----------
+        layout : Layout
+        nbytes : int or None
+            The bytes of all frames that will come.
+        """
+        with self._translated():
+            writer = FramesWriter(self, self._file, layout, nbytes)
+        self._writers.append(writer)
+        return writer
+
+    def write_slab(self, dataset: h5py.Dataset, row: int, data: Any, nbytes: int) -> int:
+        """Write the chunk that starts at `row`; return its checksum."""
+        corner = (row,) + (0,) * (dataset.ndim - 1)
+        with self._translated():
+            dataset.id.write_direct_chunk(corner, data)
+        self._sync_behind(nbytes)
+        return xxhash.xxh3_64_intdigest(data)
+
+    def _sync_behind(self, nbytes: int) -> None:
+        """Have the system write back what is there already, beside the slabs to come."""
+        self._unsynced_nbytes += nbytes
+        if self._unsynced_nbytes < _SYNC_NBYTES:
+            return
+        if self._syncing is None or not self._syncing.is_alive():
+            self._unsynced_nbytes = 0
+            self._syncing = threading.Thread(target=self._sync, daemon=True)
+            self._syncing.start()
+
+    def _sync(self) -> None:
+        # An error shows again at the sync that counts, when the file is published.
+        with suppress(OSError):
+            os.fdatasync(self._descriptor)
+
+    def _wait_for_sync(self) -> None:
+        if self._syncing is not None:
+            self._syncing.join()
+            self._syncing = None
+
+    def close_dataset(self) -> None:
+        """Finish the dataset begun last."""
+        with self._translated():
+            self._records.append(self._writers[len(self._records)].close())
+
+    def finish(self) -> SealedPack:
+        """Write the directory, close the file, and publish it under its final name.
+
+        Raises
+        ------
+        StorageError
+            The disk refused; the file is removed.
+        """
+        try:
+            if len(self._records) < len(self._writers):
+                self.close_dataset()
+            digests, rows, fences = _directory([writer.digests for writer in self._writers])
+            with self._translated():
+                group = self._file.create_group("index")
+                group.attrs["tensorvcs"] = 1
+                digest_blocks = _write_numbers(group, "digests", digests, 32 * DIRECTORY_BLOCK_ROWS)
+                row_blocks = _write_numbers(group, "rows", rows, 8 * DIRECTORY_BLOCK_ROWS)
+                self._file.close()
+                file_nbytes = os.fstat(self._descriptor).st_size
+                rest_check = rest_checksum(
+                    self._descriptor,
+                    file_nbytes,
+                    [digest_blocks, row_blocks]
+                    + [b for r in self._records for b in (r.slabs, r.offsets, r.shapes)],
+                )
+            self._wait_for_sync()
+            record = PackRecord(
+                pack_id=self._pack_id,
+                file_nbytes=file_nbytes,
+                payload_nbytes=self.payload_nbytes,
+                datasets=tuple(self._records),
+                fences=fences,
+                digests=digest_blocks,
+                rows=row_blocks,
+                digest_count=len(digests),
+                rest_check=rest_check,
+            )
+            final = self._folder / record.file_name
+            publish(self._path, final)
+            step("pack sealed")
+        except BaseException:
+            self.abort()
+            raise
+        return SealedPack(record, final, self._descriptor)
+
+    def abort(self) -> None:
+        """Give up: close and remove the temporary file."""
+        self._wait_for_sync()
+        with suppress(OSError):
+            # HDF5 keeps a file open that it could not flush; its space is freed all the same.
+            os.ftruncate(self._descriptor, 0)
+        with suppress(OSError):
+            self._path.unlink()
+        with suppress(*_HDF5_ERRORS):
+            self._file.close()
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+
+class RowsWriter:
+    """A dataset of rows of one shape, filled slab by slab."""
+
+    def __init__(
+        self, pack: PackWriter, file: h5py.File, layout: Layout, row_count: int | None
+    ) -> None:
+        assert layout.shape is not None
+        dtype = dtype_from_name(layout.dtype)
+        self._pack = pack
+        self._layout = layout
+        self._itemsize = dtype.itemsize
+        self._row_nbytes = prod(layout.shape) * dtype.itemsize
+        self.digests: list[NDArray[np.uint8]] = []
+        self.row_count = 0
+        self._slab_rows = _slab_rows(self._row_nbytes, row_count, layout)
+        self._slab: NDArray[np.uint8] | None = None
+        self._filled = 0
+        self._written = 0
+        self._checks = array("Q")
+        self._path = f"{layout.dtype}/{'x'.join(map(str, layout.shape)) or 'scalar'}"
+        shape = layout.shape
+        if len(shape) >= _MAX_HDF5_NDIM:
+            shape = (prod(shape),)
+        options = None
+        if layout.compressor is not None:
+            self._path += ".blosc"
+            slab_nbytes = self._slab_rows * self._row_nbytes
+            options = codecs.filter_options(dtype.itemsize, slab_nbytes, layout.compressor)
+        self._row_shape = shape
+        self._dataset = _create_chunked(
+            file,
+            self._path,
+            _hdf5_dtype(layout.dtype),
+            (None if row_count is None else row_count, *shape),
+            chunk=(self._slab_rows, *shape),
+            blosc_options=options,
+        )
+        self._dataset.attrs["dtype"] = layout.dtype
+        self._dataset.attrs["shape"] = np.array(layout.shape, np.uint64)
+
+    def append(self, digests: NDArray[np.uint8], rows: NDArray[np.uint8]) -> None:
+        """Add rows: digests of shape (n, 32), rows of shape (n, row_nbytes), uint8, contiguous."""
+        count = len(rows)
+        self.digests.append(np.array(digests))
+        self.row_count += count
+        self._pack.row_count += count
+        self._pack.payload_nbytes += rows.nbytes
+        taken = 0
+        if self._filled:
+            taken = min(self._slab_rows - self._filled, count)
+            self._keep(rows[:taken])
+        while count - taken >= self._slab_rows:
+            self._write(rows[taken : taken + self._slab_rows])
+            taken += self._slab_rows
+        if taken < count:
+            self._keep(rows[taken:])
+
+    def _keep(self, rows: NDArray[np.uint8]) -> None:
+        """Copy rows to the slab that is not full yet."""
+        if self._slab is None:
+            self._slab = np.zeros((self._slab_rows, self._row_nbytes), np.uint8)
+        self._slab[self._filled : self._filled + len(rows)] = rows
+        self._filled += len(rows)
+        if self._filled == self._slab_rows:
+            self._write(self._slab)
+            self._filled = 0
+
+    def _write(self, rows: NDArray[np.uint8], count: int | None = None) -> None:
+        """Write one slab, of which `count` rows are no padding."""
+        start = self._written
+        self._written += len(rows) if count is None else count
+        if self._dataset.shape[0] < self._written:
+            self._dataset.id.set_extent((self._written, *self._row_shape))
+        data: Any = rows
+        if self._layout.compressor is not None:
+            data = codecs.compress_rows(rows, self._itemsize, self._layout.compressor)
+        self._checks.append(self._pack.write_slab(self._dataset, start, data, len(data)))
+
+    def close(self) -> DatasetRecord:
+        """Write the last slab and return the record."""
+        if self._filled:
+            assert self._slab is not None
+            self._slab[self._filled :] = 0
+            self._write(self._slab, self._filled)
+        self._slab = None
+        return DatasetRecord(
+            path="/" + self._path,
+            layout=self._layout,
+            row_count=self.row_count,
+            slab_rows=self._slab_rows,
+            slab_nbytes=self._slab_rows * self._row_nbytes,
+            slabs=_slabs(self._dataset, self._checks),
+            offsets=NO_BLOCKS,
+            shapes=NO_BLOCKS,
+        )
+
+
+class FramesWriter:
+    """A group of values of their own sizes: their bytes joined, and where each begins."""
+
+    def __init__(
+        self, pack: PackWriter, file: h5py.File, layout: Layout, nbytes: int | None
+    ) -> None:
+        self._pack = pack
+        self._layout = layout
+        self.digests: list[NDArray[np.uint8]] = []
+        self.row_count = 0
+        slab_count = 1 if nbytes is None else max(1, -(-nbytes // SLAB_NBYTES))
+        self._slab_nbytes = SLAB_NBYTES if nbytes is None else max(1, -(-nbytes // slab_count))
+        self._slab = bytearray(self._slab_nbytes)
+        self._filled = 0
+        self._written = 0
+        self._checks = array("Q")
+        self._offsets = array("Q", [0])
+        self._shapes = array("Q")
+        self._path = {"str": "str/utf8", "bytes": "bytes/any"}.get(
+            layout.kind, f"{layout.dtype}/{layout.ndim}d"
+        )
+        if layout.compressor is not None:
+            self._path += ".blosc"
+        self._group = file.create_group(self._path)
+        self._group.attrs["kind"] = layout.kind
+        self._group.attrs["dtype"] = layout.dtype
+        self._group.attrs["compression"] = "none" if layout.compressor is None else "blosc"
+        self._dataset = _create_chunked(
+            self._group, "data", np.dtype(np.uint8), (nbytes,), chunk=(self._slab_nbytes,)
+        )
+
+    def append(
+        self,
+        digests: NDArray[np.uint8],
+        frames: Sequence[bytes | memoryview],
+        shapes: Sequence[Sequence[int]],
+        payload_nbytes: int,
+    ) -> None:
+        """Add values, each by its bytes as stored and its shape.
+
+        Parameters
+        ----------
+        digests : ndarray, shape (n, 32), uint8
+        frames : sequence of bytes, length n
+            Compressed when the layout says so.
+        shapes : sequence of tuple of int, length n
+        payload_nbytes : int
+            The bytes of the values before compression.
+        """
+        self.digests.append(np.array(digests))
+        self.row_count += len(frames)
+        self._pack.row_count += len(frames)
+        self._pack.payload_nbytes += payload_nbytes
+        end = self._offsets[-1]
+        for frame, shape in zip(frames, shapes, strict=True):
+            end += len(frame)
+            self._offsets.append(end)
+            self._shapes.extend(shape)
+            self._put(memoryview(frame))
+
+    def _put(self, data: memoryview) -> None:
+        size = self._slab_nbytes
+        taken = 0
+        while taken < len(data):
+            if not self._filled and len(data) - taken >= size:
+                self._write(data[taken : taken + size], size)
+                taken += size
+                continue
+            part = data[taken : taken + size - self._filled]
+            self._slab[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            taken += len(part)
+            if self._filled == size:
+                self._write(self._slab, size)
+                self._filled = 0
+
+    def _write(self, data: bytearray | memoryview, count: int) -> None:
+        start = self._written
+        self._written += count
+        if self._dataset.shape[0] < self._written:
+            self._dataset.id.set_extent((self._written,))
+        self._checks.append(self._pack.write_slab(self._dataset, start, data, len(data)))
+
+    def close(self) -> DatasetRecord:
+        """Write the last slab, offsets and shapes, and return the record."""
+        if self._filled:
+            self._slab[self._filled :] = bytes(self._slab_nbytes - self._filled)
+            self._write(self._slab, self._filled)
+        offsets = np.frombuffer(self._offsets, np.uint64)
+        shapes = NO_BLOCKS
+        if self._layout.ndim:
+            numbers = np.frombuffer(self._shapes, np.uint64).reshape(-1, self._layout.ndim)
+            shapes = _write_numbers(self._group, "shapes", numbers, _NUMBERS_BLOCK_NBYTES)
+        return DatasetRecord(
+            path="/" + self._path,
+            layout=self._layout,
+            row_count=self.row_count,
+            slab_rows=0,
+            slab_nbytes=self._slab_nbytes,
+            slabs=_slabs(self._dataset, self._checks),
+            offsets=_write_numbers(self._group, "offsets", offsets, _NUMBERS_BLOCK_NBYTES),
+            shapes=shapes,
+        )
+
+
+def small_metadata_nbytes(dataset_count: int, nbytes: int) -> int:
+    """Return the room for metadata in a pack of known size."""
+    slab_nbytes = 128  # of the B-tree of chunks, a slab
+    wanted = dataset_count * 4096 + nbytes // SLAB_NBYTES * slab_nbytes
+    return -(-wanted // _SMALL_METADATA_NBYTES) * _SMALL_METADATA_NBYTES
+
+
+def rest_checksum(descriptor: int, file_nbytes: int, blocks: Sequence[Blocks]) -> int:
+    """Return the xxh3-64 of the bytes of a file that are in none of `blocks`, in order."""
+    starts = np.concatenate([b.starts for b in blocks]).astype(np.int64)
+    ends = starts + np.concatenate([b.sizes for b in blocks]).astype(np.int64)
+    order = np.argsort(starts)
+    hasher = xxhash.xxh3_64()
+    lows = np.concatenate(([0], ends[order]))
+    highs = np.concatenate((starts[order], [file_nbytes]))
+    for i in np.nonzero(lows < highs)[0]:
+        at, high = int(lows[i]), int(highs[i])
+        while at < high:
+            part = os.pread(descriptor, min(SLAB_NBYTES, high - at), at)
+            if not part:
+                break
+            hasher.update(part)
+            at += len(part)
+    return hasher.intdigest()
+
+
+def _slab_rows(row_nbytes: int, row_count: int | None, layout: Layout) -> int:
+    """Return how many rows a slab has: about 1 MiB of them, the last slab nearly full."""
+    if layout.compressor is not None and row_nbytes > codecs.SINGLE_ROW_NBYTES:
+        return 1
+    rows = max(1, SLAB_NBYTES // row_nbytes)
+    if row_count is None:
+        return rows
+    slab_count = max(1, -(-row_count // rows))
+    return max(1, -(-row_count // slab_count))
+
+
+def _hdf5_dtype(name: str) -> np.dtype[Any]:
+    """Return the dtype that plain h5py shows: the integer bits of those HDF5 does not know."""
+    dtype = dtype_from_name(name)
+    if dtype.type.__module__ == "ml_dtypes":
+        return np.dtype(f"<u{dtype.itemsize}")
+    return dtype
+
+
+def _create_hdf5(path: Path, metadata_nbytes: int) -> h5py.File:
+    return h5py.File(
+        path,
+        "w",
+        libver=("earliest", "v110"),
+        locking=False,
+        meta_block_size=metadata_nbytes,
+        rdcc_nbytes=0,
+    )
+
+
+def _create_chunked(
+    parent: h5py.Group,
+    name: str,
+    dtype: np.dtype[Any],
+    shape: tuple[int | None, ...],
+    *,
+    chunk: tuple[int, ...],
+    blosc_options: tuple[int, ...] | None = None,
+) -> h5py.Dataset:
+    """Create a chunked dataset; a first extent of None grows from 0."""
+    first, *rest = shape
+    space = h5py.h5s.create_simple(
+        (first or 0, *rest), (h5py.h5s.UNLIMITED if first is None else first, *rest)
+    )
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk(chunk)
+    plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    plist.set_obj_track_times(False)
+    if blosc_options is not None:
+        # Optional, so that HDF5 creates the dataset where the filter is not installed.
+        plist.set_filter(codecs.BLOSC_FILTER, h5py.h5z.FLAG_OPTIONAL, blosc_options)
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    kind = h5py.h5t.py_create(dtype, logical=True)
+    return h5py.Dataset(
+        h5py.h5d.create(parent.id, name.encode(), kind, space, dcpl=plist, lcpl=links)
+    )
+
+
+def _slabs(dataset: h5py.Dataset, checks: array[int]) -> Blocks:
+    """Return where HDF5 put the chunks, in order of their rows."""
+    found: list[tuple[int, int, int]] = []
+    dataset.id.chunk_iter(lambda c: found.append((c.chunk_offset[0], c.byte_offset, c.size)))
+    assert len(found) == len(checks), (len(found), len(checks))
+    numbers = np.array(sorted(found), np.uint64).reshape(-1, 3)
+    return Blocks(numbers[:, 1].copy(), numbers[:, 2].copy(), np.array(checks, np.uint64))
+
+
+def _write_numbers(
+    parent: h5py.Group, name: str, numbers: NDArray[Any], block_nbytes: int
+) -> Blocks:
+    """Write an array as one contiguous dataset; checksum it in blocks."""
+    dataset = parent.create_dataset(name, data=numbers)
+    if not numbers.nbytes:
+        return NO_BLOCKS
+    offset = dataset.id.get_offset()
+    content = numbers.data.cast("B")
+    starts = np.arange(0, len(content), block_nbytes, dtype=np.uint64)
+    sizes = np.minimum(block_nbytes, len(content) - starts)
+    checks = [
+        xxhash.xxh3_64_intdigest(content[at : at + block_nbytes])
+        for at in range(0, len(content), block_nbytes)
+    ]
+    return Blocks(starts + np.uint64(offset), sizes, np.array(checks, np.uint64))
+
+
+def _directory(
+    digests_of_datasets: Sequence[Sequence[NDArray[np.uint8]]],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint32], NDArray[np.uint64]]:
+    """Return digests in ascending order, (dataset, row) beside them, and the block fences."""
+    digests = np.concatenate([part for parts in digests_of_datasets for part in parts])
+    counts = [sum(len(part) for part in parts) for parts in digests_of_datasets]
+    rows = np.empty((len(digests), 2), np.uint32)
+    rows[:, 0] = np.repeat(np.arange(len(counts)), counts)
+    rows[:, 1] = np.concatenate([np.arange(count) for count in counts])
+    order = sort_digests(digests)
+    digests = digests[order]
+    fences = digest_prefixes(digests[::DIRECTORY_BLOCK_ROWS])
+    return digests, rows[order], fences
+
+
+def digest_prefixes(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return the first 8 bytes of each digest as a number that sorts as they do."""
+    words = np.ascontiguousarray(digests[:, :8]).view(">u8")[:, 0]
+    return words.astype(np.uint64)
+
+
+def sort_digests(digests: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Return the order that sorts digests by all their bytes."""
+    prefixes = digest_prefixes(digests)
+    order = np.argsort(prefixes)
+    ranked = prefixes[order]
+    if bool((ranked[1:] == ranked[:-1]).any()):
+        words = np.ascontiguousarray(digests).view(">u8").astype(np.uint64)
+        order = np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0]))
+    return order

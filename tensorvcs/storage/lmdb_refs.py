@@ -1,0 +1,71 @@
+"""RefStore on LMDB: refs and the operation log, changed in one transaction."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from tensorvcs.errors import RefChangedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tensorvcs.storage.interfaces import RefChange
+    from tensorvcs.storage.lmdb_environment import LmdbEnvironment
+
+REFS_DATABASE = "refs"
+OPERATIONS_DATABASE = "operations"
+_NUMBER = struct.Struct(">Q")
+
+
+class LmdbRefs:
+    """RefStore in the databases `refs` and `operations` of an LMDB environment."""
+
+    def __init__(self, environment: LmdbEnvironment) -> None:
+        self._environment = environment
+
+    def get(self, name: str) -> bytes | None:
+        database = self._environment.database(REFS_DATABASE)
+        with self._environment.read() as txn:
+            return txn.get(name.encode(), db=database)
+
+    def items(self, prefix: str = "") -> Mapping[str, bytes]:
+        database = self._environment.database(REFS_DATABASE)
+        start = prefix.encode()
+        found: dict[str, bytes] = {}
+        with self._environment.read() as txn, txn.cursor(db=database) as cursor:
+            there = cursor.set_range(start) if start else cursor.first()
+            while there and cursor.key().startswith(start):
+                found[cursor.key().decode()] = cursor.value()
+                there = cursor.next()
+        return found
+
+    def swap(self, changes: Sequence[RefChange], operation: bytes | None = None) -> None:
+        refs = self._environment.database(REFS_DATABASE)
+        operations = self._environment.database(OPERATIONS_DATABASE)
+        with self._environment.write() as txn:
+            for change in changes:
+                found = txn.get(change.name.encode(), db=refs)
+                if found != change.before:
+                    raise RefChangedError(
+                        f"ref {change.name} was changed by somebody else in the meantime"
+                    )
+            for change in changes:
+                if change.after is None:
+                    txn.delete(change.name.encode(), db=refs)
+                else:
+                    txn.put(change.name.encode(), change.after, db=refs)
+            if operation is not None:
+                with txn.cursor(db=operations) as cursor:
+                    last = _NUMBER.unpack(cursor.key())[0] if cursor.last() else 0
+                txn.put(_NUMBER.pack(last + 1), operation, db=operations, append=True)
+
+    def operations(self, limit: int | None = None) -> list[tuple[int, bytes]]:
+        database = self._environment.database(OPERATIONS_DATABASE)
+        found: list[tuple[int, bytes]] = []
+        with self._environment.read() as txn, txn.cursor(db=database) as cursor:
+            there = cursor.last()
+            while there and (limit is None or len(found) < limit):
+                found.append((_NUMBER.unpack(cursor.key())[0], cursor.value()))
+                there = cursor.prev()
+        return found

@@ -1,0 +1,395 @@
+"""Location tables: where each value of a column is, in key order; batches by position.
+
+A location is a source and a row in it. A source is one dataset of a pack, or the loose values.
+What is known of a leaf of the tree is kept under the digest of the leaf, so that the table of a
+column that shares its leaves with an earlier one is joined from stretches of that one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise, repeat
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from tensorvcs.errors import CorruptionError, InvalidInputError, SchemaMismatchError
+from tensorvcs.objects.tensor import array_bytes
+from tensorvcs.storage.mapped_pack import MappedRows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from tensorvcs.objects.schema import Schema
+
+TABLE_CACHE_NBYTES = 256 << 20
+"""What the cached tables of one store may take together; the newest is always kept."""
+
+_PARALLEL_NBYTES = 4 << 20
+_PARALLEL_PART_NBYTES = 1 << 20
+_MAX_THREADS = 8
+# A row copy in Python costs 0.3 µs, a gather through a scratch array one more pass over memory.
+_LONG_ROW_NBYTES = 8 << 10
+_SCRATCH_NBYTES = 256 << 10
+
+
+class Source(Protocol):
+    """Where values are: a dataset of a pack, or the loose values."""
+
+    def check_schema(self, schema: Schema) -> None:
+        """Raise CorruptionError when no value here can be of `schema`."""
+        ...
+
+    def value(self, schema: Schema, row: int) -> Any:
+        """Return one value, fresh; CorruptionError when it is not of `schema`."""
+        ...
+
+    def copy_row(self, schema: Schema, row: int, out: NDArray[np.uint8]) -> None:
+        """Copy the data of one value to `out`, shape (nbytes,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Locations:
+    """Arrays of the same length: which source each value is in, and which row of it."""
+
+    sources: NDArray[np.uint16] | NDArray[np.uint32]
+    rows: NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of both arrays."""
+        return self.sources.nbytes + self.rows.nbytes
+
+
+class PackTable:
+    """LocationTable over sources.
+
+    Parameters
+    ----------
+    schema : Schema
+    locations : Locations
+        In key order.
+    sources : sequence
+        What `locations.sources` counts; it may grow, and never changes otherwise.
+    """
+
+    def __init__(self, schema: Schema, locations: Locations, sources: Sequence[Source]) -> None:
+        self._schema = schema
+        self._rows = locations.rows
+        self._source_of: NDArray[Any] = locations.sources
+        self._sources = sources
+        self._only: MappedRows | None = None
+        self._shape: tuple[int, ...] = ()
+        if schema.is_fixed_shape:
+            self._shape = schema.fixed_shape
+            self._dtype = schema.numpy_dtype
+            self._row_nbytes = schema.row_nbytes
+        used = _distinct(locations.sources)
+        for number in used:
+            sources[number].check_schema(schema)
+        if len(used) == 1 and isinstance(only := sources[used[0]], MappedRows):
+            self._only = only
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(
+        self, positions: NDArray[np.integer[Any]], out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Read values of fixed shape into one array.
+
+        Parameters
+        ----------
+        positions : ndarray, shape (n,), any integer dtype
+            Counted from the end where negative; repeats allowed.
+        out : ndarray, shape (n, *shape), dtype of the schema, C-contiguous, optional
+            Filled and returned; allocated when omitted.
+
+        Returns
+        -------
+        ndarray, shape (n, *shape), dtype of the schema
+
+        Raises
+        ------
+        IndexError
+            A position is outside of ``-len .. len - 1``; `out` is untouched.
+        InvalidInputError
+            Positions are no integers, or `out` is read-only or not C-contiguous.
+        SchemaMismatchError
+            `out` has another shape or dtype, or the schema has no fixed shape.
+        SlabChecksumError, PackDamagedError
+            Stored bytes are not what was stored; nothing of them is in `out`.
+
+        Notes
+        -----
+        Rows kept as they are cost one gather from the memory map; compressed rows are decoded
+        one by one. From 4 MiB on, the gather is shared by a few threads.
+        """
+        rows = self._rows.take(_as_positions(positions))
+        if not self._schema.is_fixed_shape:
+            raise SchemaMismatchError(
+                "values have no one shape to be stacked in; read them as a list",
+                found=self._schema.spelling,
+            )
+        count = len(rows)
+        if out is None:
+            out = np.empty((count, *self._shape), self._dtype)
+        else:
+            self._check_out(out, count)
+        flat = array_bytes(out).reshape(count, self._row_nbytes)
+        source = self._only
+        if source is not None:
+            source.ensure_rows(rows)
+            if flat.nbytes < _PARALLEL_NBYTES:
+                source.take(rows, flat)
+            else:
+                _take_in_parts(source, rows, flat)
+        elif count:
+            self._gather(self._source_of.take(positions), rows, flat)
+        return out
+
+    def _check_out(self, out: NDArray[Any], count: int) -> None:
+        expected = (count, *self._shape)
+        if out.shape != expected or out.dtype != self._dtype:
+            raise SchemaMismatchError(
+                "out has the wrong shape or dtype",
+                found=f"{out.dtype} {out.shape}",
+                expected=f"{self._dtype} {expected}",
+            )
+        if not (out.flags.c_contiguous and out.flags.writeable):
+            raise InvalidInputError("out must be C-contiguous and writeable")
+
+    def _gather(
+        self, source_of: NDArray[Any], rows: NDArray[np.uint32], flat: NDArray[np.uint8]
+    ) -> None:
+        """Read from several sources, one after the other."""
+        for number in _distinct(source_of):
+            source = self._sources[number]
+            places = np.nonzero(source_of == number)[0]
+            chosen = rows[places]
+            if not isinstance(source, MappedRows):
+                for place, row in zip(places.tolist(), chosen.tolist(), strict=True):
+                    source.copy_row(self._schema, row, flat[place])
+                continue
+            source.ensure_rows(chosen)
+            if self._row_nbytes >= _LONG_ROW_NBYTES:
+                for i, place in enumerate(places.tolist()):
+                    source.take(chosen[i : i + 1], flat[place : place + 1])
+            else:
+                step = max(1, _SCRATCH_NBYTES // self._row_nbytes)
+                scratch = np.empty((min(step, len(places)), self._row_nbytes), np.uint8)
+                for low in range(0, len(places), step):
+                    part = places[low : low + step]
+                    source.take(chosen[low : low + step], scratch[: len(part)])
+                    flat[part] = scratch[: len(part)]
+
+    def read_list(self, positions: NDArray[np.integer[Any]]) -> list[Any]:
+        """Read values of any schema, one by one.
+
+        Raises
+        ------
+        IndexError
+            A position is outside of ``-len .. len - 1``.
+        SlabChecksumError, PackDamagedError
+            Stored bytes are not what was stored.
+        """
+        rows = self._rows.take(_as_positions(positions)).tolist()
+        numbers = self._source_of.take(positions).tolist()
+        sources, schema = self._sources, self._schema
+        return [
+            sources[number].value(schema, row) for number, row in zip(numbers, rows, strict=True)
+        ]
+
+
+def _as_positions(positions: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    if isinstance(positions, np.ndarray) and positions.dtype.kind in "iu" and positions.ndim == 1:
+        return positions
+    raise InvalidInputError("positions must be an array of integers with one axis")
+
+
+def _distinct(numbers: NDArray[Any]) -> list[int]:
+    """Return the distinct values of an array of small numbers."""
+    if not len(numbers):
+        return []
+    first = int(numbers[0])
+    if bool((numbers == first).all()):
+        return [first]
+    found: list[int] = np.unique(numbers).tolist()
+    return found
+
+
+_POOLS: dict[int, ThreadPoolExecutor] = {}
+
+
+def _pool() -> ThreadPoolExecutor | None:
+    """Return the threads of this process; those of a parent do not cross a fork."""
+    process = os.getpid()
+    pool = _POOLS.get(process)
+    if pool is None:
+        threads = min(_MAX_THREADS, len(os.sched_getaffinity(0)))
+        if threads == 1:
+            return None
+        _POOLS.clear()
+        pool = _POOLS[process] = ThreadPoolExecutor(threads, "tensorvcs-gather")
+    return pool
+
+
+def _take_in_parts(
+    source: MappedRows, rows: NDArray[np.integer[Any]], out: NDArray[np.uint8]
+) -> None:
+    """Copy many rows, in a few threads when they are many bytes."""
+    pool = _pool() if out.nbytes >= _PARALLEL_NBYTES else None
+    if pool is None:
+        source.take(rows, out)
+        return
+    threads = min(_MAX_THREADS, len(os.sched_getaffinity(0)))
+    step = max(1, -(-len(rows) // threads), _PARALLEL_PART_NBYTES // out.shape[1])
+    parts = [slice(low, low + step) for low in range(0, len(rows), step)]
+    running = [pool.submit(source.take, rows[part], out[part]) for part in parts[1:]]
+    try:
+        source.take(rows[parts[0]], out[parts[0]])
+    finally:
+        for task in running:
+            task.exception()
+    for task in running:
+        task.result()
+
+
+class TableCache:
+    """Locations by the digest of the leaf that names the values.
+
+    What it holds is one pair of arrays for each table built, and for each leaf the table it was
+    last seen in. The oldest tables go when all take more than `max_nbytes`.
+    """
+
+    def __init__(self, max_nbytes: int = TABLE_CACHE_NBYTES) -> None:
+        self._max_nbytes = max_nbytes
+        self._tables: OrderedDict[int, _Cached] = OrderedDict()
+        # The number of a table, shifted by 32, plus the number of the leaf in it: neighbouring
+        # leaves have neighbouring places, so that stretches are found with one subtraction.
+        self._places: dict[bytes, int] = {}
+        self._next = 0
+
+    def clear(self) -> None:
+        """Forget everything: values were taken from where they were."""
+        self._tables.clear()
+        self._places.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the arrays held."""
+        return sum(table.locations.nbytes for table in self._tables.values())
+
+    def locate(
+        self,
+        leaves: Sequence[bytes],
+        counts: NDArray[np.int64],
+        load: Callable[[Sequence[bytes]], Iterable[NDArray[np.uint8]]],
+        find: Callable[[NDArray[np.uint8]], Locations],
+    ) -> Locations:
+        """Return the locations of a column.
+
+        Parameters
+        ----------
+        leaves : sequence of bytes, length m
+        counts : ndarray, shape (m,), int64
+        load : callable
+            Return the digest arrays, shape (count, 32), of the leaves given.
+        find : callable
+            Return the locations of digests, shape (n, 32).
+        """
+        leaf_count = len(leaves)
+        places = np.fromiter(map(self._places.get, leaves, repeat(-1)), np.int64, leaf_count)
+        starts = np.zeros(leaf_count + 1, np.int64)
+        np.cumsum(counts, out=starts[1:])
+        is_known = places >= 0
+        fresh: Locations | None = None
+        if not is_known.all():
+            unknown = np.nonzero(~is_known)[0]
+            loaded = self._load([leaves[i] for i in unknown.tolist()], counts[unknown], load)
+            fresh = find(loaded)
+        follows = np.where(is_known[1:], np.diff(places) == 1, True)
+        edges = np.nonzero(~follows | (is_known[1:] != is_known[:-1]))[0] + 1
+        bounds = [0, *edges.tolist(), leaf_count] if leaf_count else [0]
+        parts: list[Locations] = []
+        taken = 0
+        for low, high in pairwise(bounds):
+            count = int(starts[high] - starts[low])
+            if places[low] == -1:
+                assert fresh is not None
+                parts.append(
+                    Locations(
+                        fresh.sources[taken : taken + count], fresh.rows[taken : taken + count]
+                    )
+                )
+                taken += count
+            else:
+                parts.append(self._stretch(int(places[low]), high - low, count))
+        if len(parts) == 1 and fresh is None:
+            table = self._tables[int(places[0]) >> 32]
+            if len(table.locations) == len(parts[0]):
+                return table.locations
+        joined = _join(parts)
+        self._keep(leaves, starts, joined)
+        return joined
+
+    @staticmethod
+    def _load(
+        leaves: Sequence[bytes],
+        counts: NDArray[np.int64],
+        load: Callable[[Sequence[bytes]], Iterable[NDArray[np.uint8]]],
+    ) -> NDArray[np.uint8]:
+        loaded = list(load(leaves))
+        for leaf, digests, count in zip(leaves, loaded, counts.tolist(), strict=True):
+            if digests.shape != (count, 32):
+                raise CorruptionError(
+                    f"leaf {leaf.hex()} has {len(digests)} values, expected {count}"
+                )
+        return np.concatenate(loaded)
+
+    def _stretch(self, place: int, leaf_count: int, count: int) -> Locations:
+        table = self._tables[place >> 32]
+        self._tables.move_to_end(place >> 32)
+        leaf = place & 0xFFFFFFFF
+        low, high = int(table.starts[leaf]), int(table.starts[leaf + leaf_count])
+        if high - low != count:
+            raise CorruptionError(f"a stretch of {leaf_count} leaves has {count} values")
+        return Locations(table.locations.sources[low:high], table.locations.rows[low:high])
+
+    def _keep(
+        self, leaves: Sequence[bytes], starts: NDArray[np.int64], locations: Locations
+    ) -> None:
+        number = self._next
+        self._next += 1
+        self._tables[number] = _Cached(tuple(leaves), starts, locations)
+        self._places.update(zip(leaves, range(number << 32, (number << 32) + len(leaves))))  # noqa: B905
+        while len(self._tables) > 1 and self.nbytes > self._max_nbytes:
+            oldest, table = self._tables.popitem(last=False)
+            for leaf in table.leaves:
+                if self._places.get(leaf, -1) >> 32 == oldest:
+                    del self._places[leaf]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    leaves: tuple[bytes, ...]
+    starts: NDArray[np.int64]
+    locations: Locations
+
+
+def _join(parts: Sequence[Locations]) -> Locations:
+    if not parts:
+        return Locations(np.zeros(0, np.uint16), np.zeros(0, np.uint32))
+    return Locations(
+        np.concatenate([part.sources for part in parts]),
+        np.concatenate([part.rows for part in parts]),
+    )
