@@ -78,8 +78,8 @@ def _change(repository: Any, branch: str, keys: list[int], value: Any) -> str:
     checkout = repository.checkout(write=True, branch=branch)
     with checkout["rows"] as column:
         for key in keys:
-            column[key] = value + key
-    commit: str = checkout.commit("change {} samples".format(len(keys)))
+            column[key] = value + np.float32(key)
+    commit: str = checkout.commit(f"change {len(keys)} samples")
     checkout.close()
     return commit
 

@@ -37,6 +37,7 @@ Values = Union["NDArray[Any]", list[Any]]
 
 # A table costs a look-up of every sample; reads of fewer than one in this many go without.
 _TABLE_FRACTION = 8
+_KEYS_COMPARED = 1 << 18
 
 
 class ColumnReader:
@@ -372,6 +373,24 @@ class Column(Mapping[Key, Any]):
         result = np.empty(len(places), np.int64)
         result[places] = at
         return result
+
+    def has_same_keys(self, other: Mapping[Key, Any]) -> bool:
+        """Tell whether another column has exactly the same sample keys; scans the keys."""
+        if not isinstance(other, Column):
+            return len(self) == len(other) and list(self) == list(other)
+        mine, yours = self._reader, other._reader
+        if (mine.state.tree.int_count, mine.state.tree.text_count) != (
+            yours.state.tree.int_count,
+            yours.state.tree.text_count,
+        ):
+            return False
+        for start in range(0, mine.count, _KEYS_COMPARED):
+            stop = start + _KEYS_COMPARED
+            a = cursor.keys_at(mine.nodes, mine.state.tree, start, min(stop, mine.count))
+            b = cursor.keys_at(yours.nodes, yours.state.tree, start, min(stop, mine.count))
+            if not (np.array_equal(a.ints, b.ints) and np.array_equal(a.texts, b.texts)):
+                return False
+        return True
 
     def to_numpy(self) -> Values:
         """Return all values in key order: stacked, or a list where shapes vary."""

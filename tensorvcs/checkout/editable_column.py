@@ -116,9 +116,7 @@ class EditableColumn(Column):
             self._checkout._staged.delete(self._name, self._tree_key(key))
         self._checkout._grown()
 
-    def update(
-        self, mapping: Mapping[Key, Any] | Iterable[tuple[Key, Any]] = (), /
-    ) -> None:
+    def update(self, mapping: Mapping[Key, Any] | Iterable[tuple[Key, Any]] = (), /) -> None:
         """Stage many values: a mapping from key to value, or pairs.
 
         Raises
@@ -254,7 +252,7 @@ class EditableNestedColumn(NestedColumn):
     def __init__(self, checkout: EditableCheckout, name: str) -> None:
         self._checkout = checkout
         self._name = name
-        self._sample_count = None
+        self._samples = None
 
     @property
     def _reader(self) -> ColumnReader:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tensorvcs.checkout.selection import not_found
 from tensorvcs.display.html import column_html
 from tensorvcs.errors import InvalidKeyError
@@ -18,7 +20,9 @@ from tensorvcs.objects.keys import (
 from tensorvcs.tree import cursor
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from tensorvcs.checkout.column import ColumnReader, Values
     from tensorvcs.objects.schema import Kind, Schema
@@ -79,7 +83,7 @@ class NestedColumn(Mapping[Key, Subsamples]):
     def __init__(self, name: str, reader: ColumnReader) -> None:
         self._name = name
         self._reader_of_column = reader
-        self._sample_count: tuple[object, int] | None = None
+        self._samples: tuple[object, list[Key]] | None = None
 
     @property
     def _reader(self) -> ColumnReader:
@@ -121,10 +125,14 @@ class NestedColumn(Mapping[Key, Subsamples]):
         return self._reader.count
 
     def __len__(self) -> int:
+        return len(self.sample_keys())
+
+    def sample_keys(self) -> list[Key]:
+        """Return the keys of the samples in order; scanned once a version."""
         tree = self._reader.state.tree
-        if self._sample_count is None or self._sample_count[0] != tree:
-            self._sample_count = (tree, sum(1 for _ in self))
-        return self._sample_count[1]
+        if self._samples is None or self._samples[0] != tree:
+            self._samples = (tree, list(self))
+        return self._samples[1]
 
     def __iter__(self) -> Iterator[Key]:
         last: bytes | None = None
@@ -151,6 +159,18 @@ class NestedColumn(Mapping[Key, Subsamples]):
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
+
+    def has_same_keys(self, other: Mapping[Key, Any]) -> bool:
+        """Tell whether another column has exactly the same sample keys; scans the keys."""
+        return len(self) == len(other) and list(self) == list(other)
+
+    def positions(self, keys: Sequence[Key]) -> NDArray[np.int64]:
+        """Return the position of each sample; raise SampleNotFoundError when one is not there."""
+        order = {key: at for at, key in enumerate(self)}
+        absent = [key for key in keys if key not in order]
+        if absent:
+            raise not_found(self._name, absent)
+        return np.array([order[key] for key in keys], np.int64)
 
     def _span(self, sample: Key) -> tuple[int, int]:
         reader = self._reader

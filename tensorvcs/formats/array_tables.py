@@ -41,8 +41,8 @@ BLOCK_NBYTES = 8 << 20
 _MAX_BLOCK_COUNT = 1 << 16
 INT_KEYS, STR_KEYS = ".int_keys", ".str_keys"
 
-# What the parsers of numpy, zipfile and h5py raise on damaged files. `tokenize.TokenError`, for one,
-# comes out of numpy's header parser.
+# What the parsers of numpy, zipfile and h5py raise on damaged files. `tokenize.TokenError`, for
+# one, comes out of numpy's header parser.
 DAMAGE = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError,
     RuntimeError, SyntaxError, TypeError, ValueError, struct.error, tokenize.TokenError,
@@ -137,10 +137,12 @@ class ArrayTableSource:
             except InvalidColumnError as error:
                 self.skipped.append(Skipped(f"{self._where}: {name}", str(error)))
         if not self._planned:
-            error = UnreadableFileError("there is no array to import", path=self._where)
-            if self.skipped:
-                error = UnreadableFileError(self.skipped[0].reason, path=self.skipped[0].path)
-            raise with_hint(error, "the first axis of an array counts the samples")
+            nothing = Skipped(self._where, "there is no array to import")
+            first = self.skipped[0] if self.skipped else nothing
+            raise with_hint(
+                UnreadableFileError(first.reason, path=first.path),
+                "the first axis of an array counts the samples",
+            )
         self._total = sum(self._all[name].shape[0] for name, _ in self._planned.values())
         return Plan({c: schema for c, (_, schema) in self._planned.items()}, self._total)
 

@@ -1,10 +1,10 @@
 """NumPy's own files: ``.npy``, folders of them, and ``.npz``.
 
-In a ``.npy`` or ``.npz`` array the first axis counts the samples; `array_tables` says what their keys
-are. A folder of ``.npy`` files holds one sample a file.
+In a ``.npy`` or ``.npz`` array the first axis counts the samples; `array_tables` says what their
+keys are. A folder of ``.npy`` files holds one sample a file.
 
-Arrays are read in blocks and never mapped: a mapped file that somebody cuts short kills the process.
-Nothing is ever unpickled.
+Arrays are read in blocks and never mapped: a mapped file that somebody cuts short kills the
+process. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -193,12 +193,12 @@ class NpyFolderSource:
             shapes.add(array.shape)
             self._good.append(place)
         if not self._good:
-            error = InvalidInputError(
+            nothing = InvalidInputError(
                 f"{self._where}: no .npy file that can be read; {len(self.skipped)} skipped"
             )
             if self.skipped:
-                with_hint(error, f"{self.skipped[0].path}: {self.skipped[0].reason}")
-            raise error
+                with_hint(nothing, f"{self.skipped[0].path}: {self.skipped[0].reason}")
+            raise nothing
         ndims = {len(shape): shape for shape in shapes}
         if len(dtypes) > 1 or len(ndims) > 1:
             examples = ", ".join(f"{self._found.names[p]} is {d}" for d, p in dtypes.items())
@@ -389,7 +389,7 @@ def _members(
         header = {"descr": npy_format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         npy_format.write_array_header_1_0(file, header)
         for _, rows in column_rows(column, progress):
-            file.write(memoryview(np.ascontiguousarray(rows)).cast("B") if rows.size else b"")
+            file.write(np.ascontiguousarray(rows).data.cast("B") if rows.size else b"")
 
     return [(name, write), *keys]
 

@@ -26,7 +26,7 @@ from tensorvcs.formats.image_decoding import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -156,7 +156,7 @@ class DecoderProcess:
         if not headers_only:
             shape = (len(places), *image_shape(mode, height, width))
             pixels = np.empty(shape, image_dtype(mode))
-            content = memoryview(pixels.reshape(-1).view(np.uint8))
+            content = pixels.data.cast("B")
             if self._answers.readinto(content) != len(content):  # type: ignore[attr-defined]
                 raise EOFError
         return Block(mode, height, width, [start + place for place in places], pixels)
@@ -214,7 +214,7 @@ class DecoderPool:
 
     def answers(
         self, paths: Sequence[str], first: int = 0, *, headers_only: bool
-    ) -> Iterator[Answer]:
+    ) -> Generator[Answer, None, None]:
         """Decode all files from `first` on and give the answers in the order of the paths.
 
         Raises

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import unicodedata
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -18,6 +17,7 @@ from tensorvcs.errors import DestinationExistsError, StorageError, with_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from tensorvcs.objects.keys import Key
 

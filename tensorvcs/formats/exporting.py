@@ -130,10 +130,7 @@ def export_from(
             aside = {label_folders, label_names_column(label_folders)}
             exported = [column for column in exported if column.name not in aside]
         folders = _folders_of(checkout, label_folders, exported)
-    if format == "auto":
-        found = detect_export_format(exported, path)
-    else:
-        found = find_format(format)
+    found = detect_export_format(exported, path) if format == "auto" else find_format(format)
     options = ExportOptions(overwrite, folders, dict(extra or {}))
     total = sum(len(column.keys) for column in exported)
     done = 0

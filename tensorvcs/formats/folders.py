@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tensorvcs.errors import DuplicateKeyError, StorageError
@@ -12,6 +11,7 @@ from tensorvcs.formats.interfaces import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from pathlib import Path
 
     from tensorvcs.formats.interfaces import KeyFrom
     from tensorvcs.objects.keys import Key

@@ -11,8 +11,8 @@ answers the pixels of the blocks, back to back:
 - first a setting: ``{"sys_path": [...], "mode": ..., "resize": ..., "max_pixels": ...}``;
 - then requests: ``{"paths": [...], "headers_only": false}``;
 - each has one answer: ``{"done": 3, "blocks": [{"mode": "RGB", "height": 32, "width": 32,
-  "places": [0, 2]}], "failed": [[1, "reason"]], "notes": [[0, "note"]]}``. `done` is how many of the
-  paths were looked at; it is less than all when the pixels became many.
+  "places": [0, 2]}], "failed": [[1, "reason"]], "notes": [[0, "note"]]}``. `done` is how many of
+  the paths were looked at; it is less than all when the pixels became many.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PIXEL_NBYTES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 2}
 # Formats that are decoded by plain code or well-kept libraries; EPS, for one, would start
 # Ghostscript.
 PILLOW_FORMATS = (
-    "JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "TGA", "MPO", "JPEG2000", "AVIF", "DIB", "ICO",
+    "JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "TGA", "JPEG2000", "AVIF", "DIB", "ICO",
 )  # fmt: skip
 EXIF_ORIENTATION = 0x0112
 # What Pillow's parsers raise on damaged files, found by feeding them damaged files.
@@ -137,9 +137,14 @@ class Decoder:
     def __init__(
         self, mode: str | None = None, resize: list[int] | None = None, max_pixels: int = 1 << 62
     ) -> None:
+        from PIL import Image
+
+        Image.init()
         self.mode = mode
         self.resize = resize
         self.max_pixels = max_pixels
+        # An old Pillow may lack the newest.
+        self.formats = [name for name in PILLOW_FORMATS if name in Image.OPEN]
 
     def read(
         self, path: str, *, headers_only: bool
@@ -147,7 +152,7 @@ class Decoder:
         """Return mode, (width, height), pixels in C order (none for headers), and notes."""
         from PIL import Image
 
-        with Image.open(path, formats=PILLOW_FORMATS) as image:
+        with Image.open(path, formats=self.formats) as image:
             if image.width * image.height > self.max_pixels:
                 raise NotDecodableError(
                     f"{image.width} × {image.height} pixels are more than the limit of "
@@ -155,6 +160,15 @@ class Decoder:
                 )
             if not image.width or not image.height:
                 raise NotDecodableError(f"it is empty: {image.width} × {image.height} pixels")
+            if (
+                image.format == "JPEG"
+                and image.mode in {"RGB", "L"}
+                and (self.mode is None or self.mode == image.mode)
+                and self.resize is None
+                and "exif" not in image.info
+            ):
+                # The usual case, without a look at what such a file cannot have.
+                return image.mode, image.size, b"" if headers_only else image.tobytes(), []
             mode = self.mode or natural_mode(image)
             notes = []
             if is_sixteen_bit_colour(image):

@@ -116,7 +116,8 @@ class ImageSource:
                     self._failed[place] = "it is in no folder that could be its label"
         wanted = self._options
         if wanted.mode is not None and wanted.resize is not None:
-            modes, sizes = {wanted.mode: 0}, {wanted.resize}
+            modes: dict[str, int] = {wanted.mode: 0}
+            sizes = {wanted.resize}
         else:
             modes, sizes = self._look_at_all()
         if not modes or len(self._failed) == len(self._found.names):

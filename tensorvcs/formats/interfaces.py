@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from tensorvcs.errors import InvalidInputError
-from tensorvcs.objects.keys import Key
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from tensorvcs.objects.keys import Key
     from tensorvcs.objects.schema import Schema
 
 KeyFrom = Literal["path", "stem", "name", "number"]

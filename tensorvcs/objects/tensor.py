@@ -197,5 +197,6 @@ def value_from_data(
         return bytes(data)
     array = np.empty(shape, dtype_from_name(dtype))
     assert array.nbytes == len(data), (array.nbytes, len(data), prod(shape))
-    array_bytes(array)[:] = np.frombuffer(data, np.uint8)
+    if array.size:
+        array_bytes(array)[:] = np.frombuffer(data, np.uint8)
     return array

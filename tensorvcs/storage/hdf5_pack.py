@@ -52,6 +52,10 @@ _SYNC_NBYTES = 32 << 20
 _HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError)
 
 
+# Kept from being closed, which would write what HDF5 holds of them.
+_ABANDONED: list[PackWriter] = []
+
+
 class SealedPack:
     """A pack under its final name that the index may not know yet.
 
@@ -247,6 +251,14 @@ class PackWriter:
             raise
         return SealedPack(record, final, self._descriptor)
 
+    def abandon(self) -> None:
+        """Leave the file to the parent, in a forked child: nothing that HDF5 holds may reach it."""
+        with suppress(*_HDF5_ERRORS):
+            descriptor = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(descriptor, self._file.id.get_vfd_handle())
+            os.close(descriptor)
+        _ABANDONED.append(self)
+
     def abort(self) -> None:
         """Give up: close and remove the temporary file."""
         self._wait_for_sync()
@@ -366,6 +378,7 @@ class FramesWriter:
     ) -> None:
         self._pack = pack
         self._layout = layout
+        self.compressor = layout.compressor
         self.digests: list[NDArray[np.uint8]] = []
         self.row_count = 0
         slab_count = 1 if nbytes is None else max(1, -(-nbytes // SLAB_NBYTES))

@@ -114,6 +114,12 @@ class Transaction:
         """Return the number of keys of a database."""
         return int(self._txn.stat(self._databases[db])["entries"])
 
+    def nbytes(self, *, db: Database) -> int:
+        """Return the bytes of the pages of a database."""
+        found = self._txn.stat(self._databases[db])
+        pages = found["branch_pages"] + found["leaf_pages"] + found["overflow_pages"]
+        return int(pages * found["psize"])
+
     def commit(self) -> None:
         """End a write transaction; only `LmdbEnvironment` calls it."""
         self._txn.commit()

@@ -474,6 +474,11 @@ class MappedFrames:
         self._shape_blocks.ensure_range(row * width, (row + 1) * width)
         return tuple(self._shapes[row].tolist())
 
+    def stored_nbytes(self, rows: NDArray[np.intp]) -> int:
+        """Return the bytes of some values as they are stored; checks all offsets."""
+        self._offset_blocks.ensure_all()
+        return int((self._offsets[rows + 1] - self._offsets[rows]).sum())
+
     def stored(self, row: int) -> bytes:
         """Return the bytes of one value as they are stored.
 

@@ -306,15 +306,20 @@ class PackIndex:
             content = txn.get(pack_id, db=self._packs)
         return None if content is None else decode_pack_record(pack_id, content)
 
+    def has_pack(self, pack_id: bytes) -> bool:
+        """Tell whether a pack is in the index."""
+        with self._environment.read() as txn:
+            return txn.get(pack_id, db=self._packs) is not None
+
     def loose(self, digests: Sequence[bytes]) -> list[bytes | None]:
         """Return the loose records of some digests, None where there is none."""
         with self._environment.read() as txn:
             return [txn.get(digest, db=self._loose) for digest in digests]
 
-    def loose_count(self) -> int:
-        """Return the number of loose values."""
+    def loose_size(self) -> tuple[int, int]:
+        """Return the number of loose values, and the bytes of LMDB that they take."""
         with self._environment.read() as txn:
-            return txn.count(db=self._loose)
+            return txn.count(db=self._loose), txn.nbytes(db=self._loose)
 
     def loose_digests(self) -> list[bytes]:
         """Return the digests of all loose values, in order."""
@@ -364,28 +369,31 @@ class PackIndex:
 
 @dataclass(frozen=True, slots=True)
 class LooseValue:
-    """A value that is kept in LMDB."""
+    """A value that is kept in LMDB; `is_row` when its column has one shape."""
 
     kind: Kind
     dtype: str
     shape: tuple[int, ...]
     data: bytes
+    is_row: bool
 
 
 _LOOSE_HEAD = struct.Struct("<BBBB")
-_LOOSE_KINDS: tuple[Kind, ...] = ("ndarray", "str", "bytes")
 _LOOSE_FORMAT = 1
+_LOOSE_ROW = 3
+_LOOSE_KINDS: tuple[Kind, ...] = ("ndarray", "str", "bytes", "ndarray")
 
 
-def encode_loose(kind: Kind, dtype: str, shape: Sequence[int], data: bytes | memoryview) -> bytes:
+def encode_loose(value: LooseValue) -> bytes:
     """Return the record of a loose value: head, dtype name, shape, data, checksum."""
-    name = dtype.encode()
+    name = value.dtype.encode()
+    kind = _LOOSE_ROW if value.is_row else _LOOSE_KINDS.index(value.kind)
     content = b"".join(
         (
-            _LOOSE_HEAD.pack(_LOOSE_FORMAT, _LOOSE_KINDS.index(kind), len(name), len(shape)),
+            _LOOSE_HEAD.pack(_LOOSE_FORMAT, kind, len(name), len(value.shape)),
             name,
-            struct.pack(f"<{len(shape)}Q", *shape),
-            data,
+            struct.pack(f"<{len(value.shape)}Q", *value.shape),
+            value.data,
         )
     )
     return content + _CHECK.pack(xxhash.xxh3_64_intdigest(content))
@@ -415,4 +423,5 @@ def decode_loose(digest: bytes, content: bytes) -> LooseValue:
         content[_LOOSE_HEAD.size : at].decode("ascii", "replace"),
         struct.unpack_from(f"<{ndim}Q", content, at),
         content[at + 8 * ndim : end],
+        kind == _LOOSE_ROW,
     )

@@ -69,7 +69,7 @@ class _Changes:
         )
 
 
-def edit(  # noqa: PLR0917
+def edit(
     nodes: Nodes,
     tree: Tree,
     puts: Keys,

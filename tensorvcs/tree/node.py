@@ -369,7 +369,7 @@ def encode_leaves(
     ]
 
 
-def encode_inner(  # noqa: PLR0917
+def encode_inner(
     keys: NDArray[Any],
     children: NDArray[np.uint8],
     counts: NDArray[np.int64],

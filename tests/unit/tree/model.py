@@ -29,9 +29,7 @@ Items = dict[TreeKey, bytes]
 TINY = Boundary(wide_leaf_bits=1, narrow_leaf_bits=2, inner_bits=1)
 """So small that a few dozen keys make a tall tree."""
 
-CUTTING = Boundary(
-    wide_leaf_bits=2, narrow_leaf_bits=2, inner_bits=1, run_factor=2, run_nbytes=160
-)
+CUTTING = Boundary(wide_leaf_bits=2, narrow_leaf_bits=2, inner_bits=1, run_factor=2, run_nbytes=160)
 """Cuts most runs by weight."""
 
 
@@ -128,9 +126,9 @@ def diff_changes(nodes: Nodes, before: Tree, after: Tree) -> dict[TreeKey, Chang
     return changes
 
 
-def dict_changes(before: Mapping[TreeKey, bytes], after: Mapping[TreeKey, bytes]) -> dict[
-    TreeKey, Change
-]:
+def dict_changes(
+    before: Mapping[TreeKey, bytes], after: Mapping[TreeKey, bytes]
+) -> dict[TreeKey, Change]:
     return {
         key: (before.get(key), after.get(key))
         for key in {*before, *after}

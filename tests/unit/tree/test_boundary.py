@@ -16,7 +16,7 @@ from tensorvcs.tree.boundary import (
 from tensorvcs.tree.build import grow_root, write_leaves
 from tensorvcs.tree.check import check_tree
 from tensorvcs.tree.tree import Tree
-from tests.unit.tree.model import edited, memory_nodes, objects_of, tree_from
+from tests.unit.tree.model import Items, edited, memory_nodes, objects_of, tree_from
 
 WIDE = 32
 
@@ -136,8 +136,7 @@ def test_parts_have_two_entries_even_where_keys_outweigh_them() -> None:
 def test_a_tree_of_chosen_keys_is_edited_like_any_other(count: int) -> None:
     nodes = memory_nodes()
     keys = chosen_ints(count)
-    items = dict(zip(keys.tolist(), np.arange(count).astype("S32"), strict=True))
-    items = {key: bytes(value).ljust(WIDE, b".") for key, value in items.items()}
+    items: Items = {key: b"%032d" % key for key in keys.tolist()}
     tree = tree_from(nodes, items, WIDE)
     assert max(map(len, objects_of(nodes).objects.values())) < 80_000
     key = int(keys[count // 2])

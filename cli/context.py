@@ -1,0 +1,114 @@
+"""Who calls and from where: the repository, the environment, the user's own settings."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tensorvcs
+from tensorvcs.errors import InvalidInputError, RepositoryNotFoundError, StorageError, with_hint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMMIT_TIME = "TENSORVCS_COMMIT_TIME"
+USER_VARIABLES = {"user.name": "TENSORVCS_USER_NAME", "user.email": "TENSORVCS_USER_EMAIL"}
+
+
+class Caller:
+    """The person or script behind a command.
+
+    Parameters
+    ----------
+    directory : str, optional
+        Where the repository is; the current folder when omitted.
+    """
+
+    def __init__(self, directory: str | None = None) -> None:
+        self.directory = Path(directory or ".")
+        self._environment = os.environ
+        # As git does: leave short output on the screen, and keep its colours.
+        self._environment.setdefault("LESS", "FRX")
+
+    @property
+    def wants_colour(self) -> bool:
+        """Whether the environment allows colours on a terminal."""
+        return not self._environment.get("NO_COLOR") and self._environment.get("TERM") != "dumb"
+
+    @contextmanager
+    def repository(self) -> Iterator[tensorvcs.Repository]:
+        """Open the repository for one command; it records in the name of the caller."""
+        if not self.directory.exists():
+            raise with_hint(
+                RepositoryNotFoundError(f"there is no folder {str(self.directory)!r}"),
+                "check the PATH behind -C",
+            )
+        with tensorvcs.open(self.directory) as repo:
+            repo.record_as(self._user(repo.config), self.now)
+            yield repo
+
+    def now(self) -> dt.datetime:
+        """Return the time that commits get, from `TENSORVCS_COMMIT_TIME` or the clock."""
+        text = self._environment.get(COMMIT_TIME)
+        if not text:
+            return dt.datetime.now().astimezone()
+        try:
+            moment = dt.datetime.fromisoformat(text)
+        except ValueError as error:
+            raise with_hint(
+                InvalidInputError(f"the environment variable {COMMIT_TIME} is {text!r}, no time"),
+                "write it like 2026-01-31T12:00:00+01:00",
+            ) from error
+        return moment if moment.tzinfo is not None else moment.astimezone()
+
+    def _user(self, settings: dict[str, str]) -> tensorvcs.Identity | None:
+        """Return who commits: the environment comes before the repository, before the user."""
+        found: dict[str, str] = {**self.user_settings(), **settings}
+        for name, variable in USER_VARIABLES.items():
+            if self._environment.get(variable):
+                found[name] = self._environment[variable]
+        name, email = found.get("user.name"), found.get("user.email")
+        return tensorvcs.Identity(name, email) if name and email else None
+
+    # The user's own settings
+
+    @property
+    def user_settings_file(self) -> Path:
+        """Where the settings for all repositories of a user are."""
+        home = self._environment.get("XDG_CONFIG_HOME")
+        folder = Path(home) if home else Path("~/.config").expanduser()
+        return folder / "tensorvcs" / "config.json"
+
+    def user_settings(self) -> dict[str, str]:
+        """Return the settings for all repositories of the user, by dotted name."""
+        file = self.user_settings_file
+        try:
+            fields = json.loads(file.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (OSError, ValueError) as error:
+            raise InvalidInputError(f"the settings {file} cannot be read: {error}") from error
+        if not isinstance(fields, dict):
+            raise InvalidInputError(f"the settings {file} hold no JSON object")
+        return {str(name): str(value) for name, value in fields.items()}
+
+    def set_user_setting(self, name: str, value: str | None) -> None:
+        """Set one of the user's own settings, or remove it with None."""
+        settings = self.user_settings()
+        if value is None:
+            settings.pop(name, None)
+        else:
+            settings[name] = value
+        file = self.user_settings_file
+        replacement = file.with_suffix(".new")
+        text = json.dumps(dict(sorted(settings.items())), indent=2, ensure_ascii=False)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            replacement.write_text(text + "\n", encoding="utf-8")
+            replacement.replace(file)
+        except OSError as error:
+            raise StorageError(f"cannot write {file}: {error}") from error

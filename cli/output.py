@@ -1,0 +1,159 @@
+"""The only printer: text, JSON, errors and progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    Progress = Callable[[int, int | None], None]
+
+_REDRAW_SECONDS = 0.1
+
+
+class Output:
+    """Prints what a command found.
+
+    Parameters
+    ----------
+    is_json : bool
+        Whether the command prints one JSON document instead of text.
+    has_colour : bool
+        Whether colours are wanted where standard output is a terminal.
+    """
+
+    def __init__(self, *, is_json: bool = False, has_colour: bool = False) -> None:
+        self.is_json = is_json
+        self._has_colour = has_colour and sys.stdout.isatty()
+
+    def style(
+        self, text: str, colour: str | None = None, *, bold: bool = False, dim: bool = False
+    ) -> str:
+        """Return text in a colour, or as it is where there are no colours."""
+        if not self._has_colour:
+            return text
+        return click.style(text, fg=colour, bold=bold or None, dim=dim or None)
+
+    def line(self, text: str = "") -> None:
+        """Print one line."""
+        click.echo(text, color=self._has_colour)
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print lines as they come, on a terminal through the pager."""
+        if sys.stdout.isatty():
+            click.echo_via_pager((f"{line}\n" for line in lines), color=self._has_colour)
+        else:
+            for line in lines:
+                self.line(line)
+
+    def document(self, value: object) -> None:
+        """Print the one JSON document of a command."""
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+    def show(self, document: object, lines: Iterable[str]) -> None:
+        """Print the document when JSON was asked for, otherwise the lines."""
+        if self.is_json:
+            self.document(document)
+        else:
+            self.lines(lines)
+
+    def table(self, rows: Iterable[tuple[str, ...]]) -> list[str]:
+        """Return rows as lines with aligned columns; the last column has no padding."""
+        listed = list(rows)
+        if not listed:
+            return []
+        widths = [max(len(row[at]) for row in listed) for at in range(len(listed[0]) - 1)]
+        return [
+            "  ".join([f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)])
+            + f"  {row[-1]}"
+            if widths
+            else row[-1]
+            for row in listed
+        ]
+
+    def note(self, text: str) -> None:
+        """Print a line beside the result, to standard error."""
+        click.echo(text, err=True)
+
+    def error(self, text: str, hint: str | None = None) -> None:
+        """Print what went wrong and what to do next, to standard error."""
+        click.echo(f"Error: {text}", err=True)
+        if hint:
+            click.echo(f"Hint: {hint}", err=True)
+
+    def flush(self) -> None:
+        """Write what is buffered, so that a closed pipe shows itself now."""
+        sys.stdout.flush()
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Progress]:
+        """Show a bar on standard error while the block runs; nothing where that is no terminal.
+
+        Yields
+        ------
+        callable
+            To be called with the count done and the total, None while that is unknown.
+        """
+        if not sys.stderr.isatty():
+            yield _no_progress
+            return
+        try:
+            from rich import progress as bars
+            from rich.console import Console
+        except ImportError:
+            yield from _plain_progress(label)
+            return
+        with bars.Progress(
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(),
+            bars.MofNCompleteColumn(),
+            bars.TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        ) as shown:
+            task = shown.add_task(label, total=None)
+            yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+def _no_progress(done: int, total: int | None) -> None:
+    pass
+
+
+def _plain_progress(label: str) -> Iterator[Progress]:
+    drawn_at = 0.0
+
+    def draw(done: int, total: int | None) -> None:
+        nonlocal drawn_at
+        now = time.monotonic()
+        if now - drawn_at >= _REDRAW_SECONDS:
+            drawn_at = now
+            of_total = f" of {total:,} ({100 * done // total} %)" if total else ""
+            click.echo(f"\r\x1b[K{label}: {done:,}{of_total}", err=True, nl=False)
+
+    try:
+        yield draw
+    finally:
+        click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def prepare_streams() -> None:
+    """Let a file name that is no text, and a terminal without Unicode, never stop a command."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Any = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def silence_stdout() -> None:
+    """Send what is left in the buffer nowhere, after the reader of the pipe has gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

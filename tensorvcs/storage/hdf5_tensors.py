@@ -1,0 +1,1379 @@
+"""TensorStore on disk: packs found through the index, and loose values in LMDB."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tensorvcs.errors import (
+    CorruptionError,
+    DigestMismatchError,
+    ObjectDamagedError,
+    ObjectNotFoundError,
+    PackDamagedError,
+    SchemaMismatchError,
+    SlabChecksumError,
+    StorageError,
+)
+from tensorvcs.objects.digest import array_to_digests, digests_to_array, hash_rows
+from tensorvcs.objects.dtype import dtype_from_name
+from tensorvcs.objects.tensor import (
+    array_bytes,
+    digest_value,
+    value_data,
+    value_from_data,
+    value_header,
+)
+from tensorvcs.storage import codecs
+from tensorvcs.storage.durable import step
+from tensorvcs.storage.hdf5_pack import (
+    MAX_ROW_NBYTES,
+    SLAB_NBYTES,
+    TEMPORARY_PREFIX,
+    FramesWriter,
+    PackWriter,
+    RowsWriter,
+    SealedPack,
+    digest_prefixes,
+    small_metadata_nbytes,
+    sort_digests,
+)
+from tensorvcs.storage.locations import Locations, PackTable, TableCache
+from tensorvcs.storage.mapped_pack import (
+    MappedFrames,
+    MappedPack,
+    MappedRows,
+    check_layout,
+    check_value_shape,
+)
+from tensorvcs.storage.pack_index import (
+    IndexVersion,
+    Layout,
+    LooseValue,
+    PackIndex,
+    decode_loose,
+    encode_loose,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tensorvcs.objects.schema import CodecChoice, Schema
+    from tensorvcs.storage.lmdb_environment import LmdbEnvironment
+    from tensorvcs.storage.locations import Source
+
+MAX_PACK_PAYLOAD_NBYTES = 2 << 30
+MAX_PACK_ROWS = 1_000_000
+LOOSE_SEAL_NBYTES = SLAB_NBYTES
+"""A seal of less payload than this becomes loose values, not a pack."""
+
+LOOSE_SEAL_ROWS = 2048
+REPACK_LOOSE_COUNT = 2048
+REPACK_LOOSE_NBYTES = 8 << 20
+MERGE_PACK_COUNT = 8
+"""Packs of one size class are merged when they are so many; a class is a factor of 8."""
+
+MERGE_PAYLOAD_NBYTES = 128 << 20
+"""What one automatic merge reads and writes at most."""
+
+_BUFFER_NBYTES = 32 << 20
+_SINGLE_LOOKUPS = 16
+_LOOSE_LOOKUPS = 256
+_DEAD_SHARE = 0.2
+_MERGE_BLOCK_NBYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TensorStats:
+    """What a store holds.
+
+    Attributes
+    ----------
+    pack_count, loose_count, value_count : int
+        `value_count` is that of packs and loose values together.
+    payload_nbytes : int
+        Of the values in packs, before compression.
+    file_nbytes : int
+        Of the pack files.
+    loose_nbytes : int
+        Of LMDB pages that hold loose values.
+    """
+
+    pack_count: int
+    loose_count: int
+    value_count: int
+    payload_nbytes: int
+    file_nbytes: int
+    loose_nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Catalog:
+    """The packs of one version of the index; those that cannot be read are errors."""
+
+    version: IndexVersion
+    packs: tuple[MappedPack, ...]
+    damaged: tuple[CorruptionError, ...]
+
+
+class _PacksMoved(Exception):  # noqa: N818
+    """The packs that were asked for are not the ones that are there now."""
+
+
+class Hdf5Tensors:
+    """TensorStore in a folder of packs and an LMDB environment.
+
+    Picklable as its folder. After a fork a child goes on reading; what the parent had not
+    sealed stays with the parent.
+
+    Parameters
+    ----------
+    folder : Path
+        Packs are in ``folder/packs``.
+    environment : LmdbEnvironment
+        Holds the databases `packs` and `loose`; the caller closes it.
+    """
+
+    def __init__(self, folder: Path, environment: LmdbEnvironment) -> None:
+        self.folder = folder
+        self._packs_folder = folder / "packs"
+        self._environment = environment
+        self._index = PackIndex(environment)
+        self._lock = threading.RLock()
+        self._catalog = _Catalog(IndexVersion(-1, -1), (), ())
+        self._cache = TableCache()
+        self._forget_locations()
+        self._pending: dict[tuple[Layout, CodecChoice], _Pending] = {}
+        self._rolled: list[tuple[SealedPack, MappedPack]] = []
+        self._unsealed_nbytes = 0
+        self._unmergeable: set[bytes] = set()
+        _STORES.add(self)
+
+    def __reduce__(self) -> tuple[type[Hdf5Tensors], tuple[Path, LmdbEnvironment]]:
+        return Hdf5Tensors, (self.folder, self._environment)
+
+    def __repr__(self) -> str:
+        return f"Hdf5Tensors({str(self.folder)!r})"
+
+    # What is where
+
+    def _forget_locations(self) -> None:
+        """Begin a new generation: tables made so far go on with the sources they have."""
+        self._cache.clear()
+        self._loose = _LooseValues(self)
+        self._sources: list[Source] = [self._loose]
+        self._source_numbers: dict[tuple[bytes, int], int] = {}
+
+    def _refresh(self) -> _Catalog:
+        """Return the packs as the index has them now; one LMDB get when nothing changed."""
+        catalog = self._catalog
+        version = self._index.version()
+        if version == catalog.version:
+            return catalog
+        with self._lock:
+            return self._reload()
+
+    def _reload(self) -> _Catalog:
+        while True:
+            version, pack_ids = self._index.pack_ids()
+            try:
+                packs, damaged = self._map_packs(version, pack_ids)
+                break
+            except _PacksMoved:
+                continue
+        if version.move_count != self._catalog.version.move_count:
+            self._forget_locations()
+        # The largest first: a digest is most likely there.
+        packs.sort(key=len, reverse=True)
+        self._catalog = _Catalog(version, tuple(packs), tuple(damaged))
+        return self._catalog
+
+    def _map_packs(
+        self, version: IndexVersion, pack_ids: Sequence[bytes]
+    ) -> tuple[list[MappedPack], list[CorruptionError]]:
+        """Return the packs of a version, and what is wrong with the others.
+
+        Raises
+        ------
+        _PacksMoved
+            Another process merged them since the version was read.
+        """
+        known = {pack.record.pack_id: pack for pack in self._catalog.packs}
+        packs: list[MappedPack] = []
+        damaged: list[CorruptionError] = []
+        for pack_id in pack_ids:
+            key = (str(self._packs_folder), pack_id)
+            pack = known.get(pack_id) or _MAPPED.get(key)
+            if pack is None:
+                try:
+                    record = self._index.pack_record(pack_id)
+                    if record is None:
+                        raise _PacksMoved
+                    pack = MappedPack(self._packs_folder / record.file_name, record)
+                except CorruptionError as error:
+                    if self._index.version().move_count != version.move_count:
+                        raise _PacksMoved from error
+                    damaged.append(error)
+                    continue
+                _MAPPED[key] = pack
+            packs.append(pack)
+        return packs, damaged
+
+    def _source_number(self, pack: MappedPack, dataset: int) -> int:
+        key = (pack.record.pack_id, dataset)
+        number = self._source_numbers.get(key)
+        if number is None:
+            with self._lock:
+                number = self._source_numbers.setdefault(key, len(self._sources))
+                if number == len(self._sources):
+                    self._sources.append(pack.datasets[dataset])
+        return number
+
+    def _locate(
+        self, digests: NDArray[np.uint8], catalog: _Catalog
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint32], list[CorruptionError]]:
+        """Return source (-1 where absent) and row of each digest, and what hindered the search."""
+        sources = np.full(len(digests), -1, np.int64)
+        rows = np.zeros(len(digests), np.uint32)
+        problems = list(catalog.damaged)
+        prefixes = digest_prefixes(digests)
+        left = np.argsort(prefixes)
+        for pack in catalog.packs:
+            if not len(left):
+                break
+            try:
+                found, places = pack.locate(digests[left], prefixes[left])
+            except CorruptionError as error:
+                problems.append(error)
+                continue
+            if len(found):
+                numbers = np.array(
+                    [self._source_number(pack, i) for i in range(len(pack.datasets))]
+                )
+                sources[left[found]] = numbers[places[:, 0]]
+                rows[left[found]] = places[:, 1]
+                left = np.delete(left, found)
+        if len(left):
+            loose = self._find_loose(digests[left])
+            if len(loose):
+                sources[left[loose]] = 0
+                rows[left[loose]] = self._loose.rows_of(array_to_digests(digests[left[loose]]))
+        return sources, rows, problems
+
+    def _find_loose(self, digests: NDArray[np.uint8]) -> NDArray[np.intp]:
+        """Return which digests are loose values."""
+        count, _ = self._index.loose_size()
+        if not count:
+            return np.zeros(0, np.intp)
+        wanted = array_to_digests(digests)
+        if len(wanted) <= _LOOSE_LOOKUPS:
+            there = [record is not None for record in self._index.loose(wanted)]
+        else:
+            known = set(self._index.loose_digests())
+            there = [digest in known for digest in wanted]
+        return np.nonzero(np.array(there, np.bool_))[0]
+
+    def _find(self, digest: bytes) -> tuple[Source, int]:
+        """Return source and row of one digest.
+
+        Raises
+        ------
+        ObjectNotFoundError
+            It is in no pack and not loose.
+        CorruptionError
+            It is not where it could be found, and some pack cannot be searched.
+        """
+        while True:
+            catalog = self._refresh()
+            problems = list(catalog.damaged)
+            for pack in catalog.packs:
+                try:
+                    place = pack.find(digest)
+                except CorruptionError as error:
+                    problems.append(error)
+                    continue
+                if place is not None:
+                    return pack.datasets[place[0]], place[1]
+            if self._index.loose([digest])[0] is not None:
+                return self._loose, self._loose.rows_of([digest])[0]
+            if self._is_current(catalog):
+                raise _absent(digest, 1, problems)
+
+    def _is_current(self, catalog: _Catalog) -> bool:
+        """Tell whether the index is as it was; if not, a value may have moved meanwhile."""
+        return self._index.version() == catalog.version
+
+    # Reading
+
+    def contains(self, digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Tell for each digest whether its value is here.
+
+        A value in a pack that cannot be read is not, so that it can be written again.
+        """
+        while True:
+            with self._lock:
+                catalog = self._refresh()
+                is_here = self._locate(digests, catalog)[0] >= 0
+            if is_here.all() or self._is_current(catalog):
+                return is_here
+
+    def read(self, schema: Schema, digests: NDArray[np.uint8]) -> list[Any]:
+        """Return values by digest, fresh.
+
+        Parameters
+        ----------
+        schema : Schema
+        digests : ndarray, shape (n, 32), uint8
+
+        Raises
+        ------
+        ObjectNotFoundError
+            A digest is not here.
+        SlabChecksumError, PackDamagedError, ObjectDamagedError
+            Stored bytes are not what was stored.
+
+        Notes
+        -----
+        A few digests cost a binary search in a block of each pack, about 5 µs.
+        """
+        if len(digests) <= _SINGLE_LOOKUPS:
+            values = []
+            for digest in array_to_digests(digests):
+                source, row = self._find(digest)
+                source.check_schema(schema)
+                values.append(source.value(schema, row))
+            return values
+        with self._lock:
+            found = self._located(digests)
+            sources = self._sources
+        for number in np.unique(found.sources).tolist():
+            sources[number].check_schema(schema)
+        return [
+            sources[number].value(schema, row)
+            for number, row in zip(found.sources.tolist(), found.rows.tolist(), strict=True)
+        ]
+
+    def table(
+        self,
+        schema: Schema,
+        leaves: Sequence[bytes],
+        counts: NDArray[np.int64],
+        load: Callable[[Sequence[bytes]], Iterable[NDArray[np.uint8]]],
+    ) -> PackTable:
+        """Return the location table of a column; see `TensorStore.table`.
+
+        Raises
+        ------
+        ObjectNotFoundError
+            A value is not here.
+        CorruptionError
+            A directory is damaged, or a value cannot be one of `schema`.
+        """
+        with self._lock:
+            while True:
+                catalog = self._refresh()
+                try:
+                    found = self._cache.locate(
+                        leaves, counts, load, lambda digests: self._located_in(digests, catalog)
+                    )
+                except ObjectNotFoundError:
+                    if self._is_current(catalog):
+                        raise
+                else:
+                    return PackTable(schema, found, self._sources)
+
+    def _located(self, digests: NDArray[np.uint8]) -> Locations:
+        while True:
+            catalog = self._refresh()
+            try:
+                return self._located_in(digests, catalog)
+            except ObjectNotFoundError:
+                if self._is_current(catalog):
+                    raise
+
+    def _located_in(self, digests: NDArray[np.uint8], catalog: _Catalog) -> Locations:
+        sources, rows, problems = self._locate(digests, catalog)
+        absent = np.nonzero(sources < 0)[0]
+        if len(absent):
+            raise _absent(digests[absent[0]].tobytes(), len(absent), problems)
+        if len(self._sources) <= np.iinfo(np.uint16).max:
+            return Locations(sources.astype(np.uint16), rows)
+        return Locations(sources.astype(np.uint32), rows)
+
+    # Writing
+
+    def write(self, schema: Schema, digests: NDArray[np.uint8], values: Sequence[Any]) -> None:
+        """Take canonical values under their digests; see `TensorStore.write`.
+
+        Parameters
+        ----------
+        schema : Schema
+        digests : ndarray, shape (n, 32), uint8
+        values : ndarray, shape (n, *shape), or sequence of length n
+            A stacked array when the shape is fixed; not kept after the call.
+
+        Raises
+        ------
+        StorageError
+            The disk refused; what was written since the last `seal` is lost.
+
+        Notes
+        -----
+        Up to 32 MiB are buffered, then slabs are written as they fill. Memory is that, and 80
+        bytes a value of the packs being written.
+        """
+        if not len(digests):
+            return
+        chosen = self._fresh(digests)
+        if not len(chosen):
+            return
+        layout = _layout(schema)
+        codec = schema.codec
+        if layout.shape is None and any(
+            _data_nbytes(value) > codecs.MAX_FRAME_NBYTES for value in values
+        ):
+            codec = "raw"
+        key = (layout, codec)
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = self._pending[key] = _Pending(*key)
+        is_all = len(chosen) == len(digests)
+        if not is_all:
+            digests = digests[chosen]
+        try:
+            if layout.shape is not None:
+                self._write_rows(pending, digests, _stacked(schema, values), chosen, is_all=is_all)
+            else:
+                self._write_frames(
+                    pending, digests, values if is_all else [values[i] for i in chosen.tolist()]
+                )
+        except BaseException:
+            self.discard()
+            raise
+
+    def _fresh(self, digests: NDArray[np.uint8]) -> NDArray[np.intp]:
+        """Return which digests are new, each once, in their order."""
+        order = sort_digests(digests)
+        ranked = digests[order]
+        is_repeat = np.zeros(len(digests), np.bool_)
+        is_repeat[1:] = (ranked[1:] == ranked[:-1]).all(axis=1)
+        if is_repeat.any():
+            # Of equal digests the first in order is kept.
+            group = np.cumsum(~is_repeat) - 1
+            firsts = np.full(int(group[-1]) + 1, len(digests), np.intp)
+            np.minimum.at(firsts, group, order)
+            chosen = np.sort(firsts)
+        else:
+            chosen = np.arange(len(digests))
+        known = self.contains(digests[chosen])
+        for _, mapped in self._rolled:
+            known |= _is_in_pack(mapped, digests[chosen])
+        for pending in self._pending.values():
+            known |= pending.known.contains(digests[chosen])
+        return chosen if not known.any() else chosen[~known]
+
+    def _write_rows(
+        self,
+        pending: _Pending,
+        digests: NDArray[np.uint8],
+        rows: NDArray[np.uint8],
+        chosen: NDArray[np.intp],
+        *,
+        is_all: bool,
+    ) -> None:
+        row_nbytes = rows.shape[1]
+        self._unsealed_nbytes += len(chosen) * row_nbytes
+        buffered = sum(p.buffered_nbytes for p in self._pending.values())
+        if pending.pack is None and buffered + len(chosen) * row_nbytes <= _BUFFER_NBYTES:
+            pending.buffer_rows(digests, rows.copy() if is_all else rows[chosen])
+            return
+        # Rows not chosen are left out a block at a time, so that memory stays bounded.
+        step = len(chosen) if is_all else max(1, SLAB_NBYTES * 8 // row_nbytes)
+        done = 0
+        while done < len(chosen):
+            if pending.pack is None:
+                pending.start(self._packs_folder, rows=rows)
+            count = min(step, len(chosen) - done, pending.room(row_nbytes))
+            if count == 0:
+                self._roll(pending)
+                continue
+            part = slice(done, done + count)
+            pending.stream_rows(digests[part], rows[part] if is_all else rows[chosen[part]])
+            done += count
+
+    def _write_frames(
+        self, pending: _Pending, digests: NDArray[np.uint8], values: Sequence[Any]
+    ) -> None:
+        """Write values in batches of a few MiB, each with what it takes in memory."""
+        low = nbytes = 0
+        for high, value in enumerate(values, 1):
+            nbytes += _data_nbytes(value)
+            if nbytes < 8 * SLAB_NBYTES and high < len(values):
+                continue
+            self._unsealed_nbytes += nbytes
+            part = digests[low:high]
+            datas = [value_data(v) for v in values[low:high]]
+            shapes = [v.shape if isinstance(v, np.ndarray) else () for v in values[low:high]]
+            buffered = sum(p.buffered_nbytes for p in self._pending.values())
+            if pending.pack is None and buffered + nbytes <= _BUFFER_NBYTES:
+                pending.buffer_frames(part, [bytes(data) for data in datas], shapes)
+            else:
+                if pending.pack is not None and pending.room(nbytes // len(part)) < len(part):
+                    self._roll(pending)
+                if pending.pack is None:
+                    pending.start(self._packs_folder, samples=[_bytes_view(d) for d in datas])
+                pending.stream_frames(part, datas, shapes)
+            low, nbytes = high, 0
+
+    def _roll(self, pending: _Pending) -> None:
+        """End a pack that is full; its record waits for `seal`."""
+        sealed = pending.finish()
+        self._rolled.append((sealed, MappedPack(sealed.path, sealed.record)))
+
+    @property
+    def unsealed_nbytes(self) -> int:
+        """Payload bytes written since the last `seal`, values that were here already left out."""
+        return self._unsealed_nbytes
+
+    def seal(self) -> None:
+        """Make all that was written durable and readable.
+
+        Packs are synced and named first; then one transaction, or the one that is open, adds
+        them to the index. When that transaction is undone, they are removed.
+
+        Raises
+        ------
+        StorageError
+            The disk refused; what was written since the last `seal` is lost.
+        """
+        if not self._pending and not self._rolled:
+            return
+        try:
+            sealed = [pack for pack, _ in self._rolled]
+            self._rolled = []
+            try:
+                sealed += [p.finish() for p in self._pending.values() if p.pack is not None]
+                left = [p for p in self._pending.values() if p.row_count]
+                loose: list[tuple[bytes, bytes]] = []
+                if (
+                    sum(p.buffered_nbytes for p in left) < LOOSE_SEAL_NBYTES
+                    and sum(p.row_count for p in left) <= LOOSE_SEAL_ROWS
+                ):
+                    loose = sorted(entry for p in left for entry in p.loose_records())
+                else:
+                    sealed.append(_write_small_pack(self._packs_folder, left))
+                self._commit(sealed, add_loose=loose)
+            except BaseException:
+                for pack in sealed:
+                    pack.remove()
+                raise
+        finally:
+            self.discard()
+
+    def _commit(
+        self,
+        sealed: Sequence[SealedPack],
+        *,
+        add_loose: Sequence[tuple[bytes, bytes]] = (),
+        remove_packs: Sequence[MappedPack | bytes] = (),
+        remove_loose: Sequence[bytes] = (),
+    ) -> bool:
+        """Change the index; when the transaction has ended, keep or remove the files."""
+
+        def finish(is_durable: bool) -> None:
+            for pack in sealed:
+                if is_durable:
+                    pack.release()
+                else:
+                    pack.remove()
+            if is_durable:
+                for old in remove_packs:
+                    if isinstance(old, MappedPack):
+                        with suppress(OSError):
+                            old.path.unlink()
+                        step("pack removed")
+            else:
+                with self._lock:
+                    self._catalog = _Catalog(IndexVersion(-1, -1), (), ())
+
+        is_joined = self._environment.is_writing
+        is_changed = self._index.change(
+            add_packs=[pack.record for pack in sealed],
+            add_loose=add_loose,
+            remove_packs=[
+                old.record.pack_id if isinstance(old, MappedPack) else old for old in remove_packs
+            ],
+            remove_loose=remove_loose,
+        )
+        if is_changed and is_joined:
+            self._environment.after_write(finish)
+        else:
+            finish(is_changed)
+        return is_changed
+
+    def discard(self) -> None:
+        """Forget what was written since the last `seal`."""
+        for pending in self._pending.values():
+            pending.abort()
+        for sealed, _ in self._rolled:
+            sealed.remove()
+        self._pending = {}
+        self._rolled = []
+        self._unsealed_nbytes = 0
+
+    # Upkeep
+
+    def repack_loose(self, *, force: bool = False) -> bool:
+        """Gather loose values into a pack when they are many, and merge packs that are small.
+
+        Parameters
+        ----------
+        force : bool
+            Gather the loose values however few they are.
+
+        Returns
+        -------
+        bool
+            Whether anything was moved.
+
+        Notes
+        -----
+        Without need it costs two LMDB reads. It reads and writes at most 8 MiB of loose values
+        and merges at most 128 MiB of packs, 8 of like size at a time, so that every value is
+        written about once for each factor of 8 by which its pack grows. Readers go on with the
+        files they have mapped.
+        """
+        count, nbytes = self._index.loose_size()
+        has_moved = False
+        if count and (force or count >= REPACK_LOOSE_COUNT or nbytes >= REPACK_LOOSE_NBYTES):
+            has_moved = self._gather_loose()
+        chosen = self._mergeable()
+        while chosen:
+            if not self._rewrite(chosen):
+                break
+            has_moved = True
+            chosen = self._mergeable()
+        return has_moved
+
+    def _gather_loose(self) -> bool:
+        self._refresh()
+        digests = self._index.loose_digests()
+        if not digests:
+            return False
+        in_packs = np.zeros(len(digests), np.bool_)
+        wanted = digests_to_array(digests)
+        for pack in self._catalog.packs:
+            with suppress(CorruptionError):
+                in_packs |= _is_in_pack(pack, wanted)
+        groups: dict[Layout, _Pending] = {}
+        moved: list[bytes] = []
+        for digest, record, is_packed in zip(
+            digests, self._index.loose(digests), in_packs.tolist(), strict=True
+        ):
+            if record is None:
+                continue
+            if not is_packed:
+                try:
+                    value = decode_loose(digest, record)
+                except ObjectDamagedError:
+                    continue  # left where `verify` finds it
+                layout = _value_layout(value)
+                pending = groups.get(layout)
+                if pending is None:
+                    pending = groups[layout] = _Pending(layout, "auto")
+                name = np.frombuffer(digest, np.uint8).reshape(1, 32)
+                if value.is_row:
+                    pending.buffer_rows(name, np.frombuffer(value.data, np.uint8).reshape(1, -1))
+                else:
+                    pending.buffer_frames(name, [value.data], [value.shape])
+            moved.append(digest)
+        sealed = [_write_small_pack(self._packs_folder, list(groups.values()))] if groups else []
+        step("pack replaced")
+        return self._commit_or_remove(sealed, remove_loose=moved)
+
+    def _commit_or_remove(
+        self,
+        sealed: Sequence[SealedPack],
+        *,
+        remove_packs: Sequence[MappedPack | bytes] = (),
+        remove_loose: Sequence[bytes] = (),
+    ) -> bool:
+        try:
+            return self._commit(sealed, remove_packs=remove_packs, remove_loose=remove_loose)
+        except BaseException:
+            for pack in sealed:
+                pack.remove()
+            raise
+
+    def _mergeable(self) -> list[MappedPack]:
+        """Return packs of one size class that are enough to be merged, the smallest class first."""
+        classes: dict[int, list[MappedPack]] = {}
+        for pack in self._refresh().packs:
+            if pack.record.pack_id not in self._unmergeable:
+                size_class = pack.record.payload_nbytes.bit_length() // 3
+                classes.setdefault(size_class, []).append(pack)
+        for size_class in sorted(classes):
+            chosen: list[MappedPack] = []
+            nbytes = row_count = 0
+            for pack in sorted(classes[size_class], key=lambda p: p.record.payload_nbytes):
+                nbytes += pack.record.payload_nbytes
+                row_count += len(pack)
+                if nbytes > MERGE_PAYLOAD_NBYTES or row_count > MAX_PACK_ROWS:
+                    break
+                chosen.append(pack)
+            if len(chosen) >= MERGE_PACK_COUNT:
+                return chosen
+        return []
+
+    def _rewrite(
+        self,
+        packs: Sequence[MappedPack],
+        keep: Callable[[NDArray[np.uint8]], NDArray[np.bool_]] | None = None,
+    ) -> bool:
+        """Write the values of some packs to new ones and replace them; False when it cannot be."""
+        sealed: list[SealedPack] = []
+        try:
+            merged = _merge(self._packs_folder, packs, keep)
+            if merged is not None:
+                sealed.append(merged)
+        except (CorruptionError, StorageError) as error:
+            if isinstance(error, StorageError):
+                raise
+            # Damage is for `verify` to report; what is damaged stays as it is.
+            self._unmergeable.update(pack.record.pack_id for pack in packs)
+            return False
+        step("pack replaced")
+        return self._commit_or_remove(sealed, remove_packs=packs)
+
+    def prune(self, keep: Callable[[NDArray[np.uint8]], NDArray[np.bool_]]) -> int:
+        """Drop values that are not wanted any more.
+
+        Parameters
+        ----------
+        keep : callable
+            Tell for digests, shape (n, 32), uint8, which are wanted; shape (n,), bool.
+
+        Returns
+        -------
+        int
+            The number of values dropped. Of a pack with under a fifth of unwanted bytes none
+            are: it is left as it is.
+
+        Raises
+        ------
+        CorruptionError
+            A pack to be rewritten is damaged; nothing of it was changed.
+        """
+        dropped = 0
+        loose = self._index.loose_digests()
+        if loose:
+            is_kept = keep(digests_to_array(loose))
+            unwanted = [d for d, kept in zip(loose, is_kept.tolist(), strict=True) if not kept]
+            if unwanted and self._commit((), remove_loose=unwanted):
+                dropped += len(unwanted)
+        for pack in self._refresh().packs:
+            kept = sum(int(keep(pack.row_digests(i)).sum()) for i in range(len(pack.datasets)))
+            if len(pack) - kept <= _DEAD_SHARE * len(pack):
+                continue
+            merged = _merge(self._packs_folder, [pack], keep)
+            if self._commit_or_remove([merged] if merged else [], remove_packs=[pack]):
+                dropped += len(pack) - kept
+        return dropped
+
+    def verify(self) -> Iterator[CorruptionError]:
+        """Yield everything that is wrong: checksums, and values that do not hash to their names.
+
+        Notes
+        -----
+        Reads every pack once and hashes every value; memory is a few MiB.
+        """
+        _, pack_ids = self._index.pack_ids()
+        for pack_id in pack_ids:
+            try:
+                record = self._index.pack_record(pack_id)
+                if record is None:
+                    continue
+                pack = MappedPack(self._packs_folder / record.file_name, record)
+            except CorruptionError as error:
+                yield error
+                continue
+            yield from pack.problems()
+            yield from _wrong_digests(pack)
+        for digest in self._index.loose_digests():
+            content = self._index.loose([digest])[0]
+            if content is None:
+                continue
+            try:
+                value = decode_loose(digest, content)
+                header = value_header(value.kind, value.dtype, value.shape, len(value.data))
+                row = np.frombuffer(value.data, np.uint8).reshape(1, -1)
+                if hash_rows(header, row).tobytes() != digest:
+                    yield DigestMismatchError(f"loose value {digest.hex()} is another value")
+            except CorruptionError as error:
+                yield error
+
+    def stats(self) -> TensorStats:
+        """Return counts and sizes; reads no payload."""
+        packs = self._refresh().packs
+        loose_count, loose_nbytes = self._index.loose_size()
+        return TensorStats(
+            pack_count=len(packs),
+            loose_count=loose_count,
+            value_count=loose_count + sum(len(pack) for pack in packs),
+            payload_nbytes=sum(pack.record.payload_nbytes for pack in packs),
+            file_nbytes=sum(pack.record.file_nbytes for pack in packs),
+            loose_nbytes=loose_nbytes,
+        )
+
+    def remove_orphans(self) -> int:
+        """Remove files that a writer left behind when it died; return how many.
+
+        A file whose writer lives, in this or another process, is locked and left alone.
+        """
+        removed = 0
+        if not self._packs_folder.is_dir():
+            return 0
+        try:
+            for path in sorted(self._packs_folder.glob("*.h5")):
+                name = path.stem.removeprefix(TEMPORARY_PREFIX)
+                is_temporary = path.stem.startswith(TEMPORARY_PREFIX)
+                with suppress(ValueError, FileNotFoundError):
+                    pack_id = bytes.fromhex(name)
+                    if is_temporary or not self._index.has_pack(pack_id):
+                        removed += self._remove_orphan(path, pack_id, is_temporary=is_temporary)
+        except OSError as error:
+            raise StorageError(f"cannot remove orphans: {error}") from error
+        return removed
+
+    def _remove_orphan(self, path: Path, pack_id: bytes, *, is_temporary: bool) -> bool:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            # Its writer may have added the record, then released it, since we looked.
+            if not is_temporary and self._index.has_pack(pack_id):
+                return False
+            path.unlink()
+            step("orphan removed")
+            return True
+
+    def close(self) -> None:
+        """Discard what is not sealed and forget the maps; tables in use keep theirs."""
+        self.discard()
+        with self._lock:
+            self._forget_locations()
+            self._catalog = _Catalog(IndexVersion(-1, -1), (), ())
+
+    def _leave_parent(self) -> None:
+        """Forget what belongs to the parent, in a forked child."""
+        self._lock = threading.RLock()
+        for pending in self._pending.values():
+            if pending.pack is not None:
+                pending.pack.abandon()
+        self._pending = {}
+        self._rolled = []
+        self._unsealed_nbytes = 0
+
+
+def _absent(
+    digest: bytes, count: int, problems: Sequence[CorruptionError]
+) -> ObjectNotFoundError | CorruptionError:
+    """Return the error for values that were not found: a pack that cannot be searched, if any."""
+    for problem in problems:
+        return problem
+    more = f" and {count - 1} others are" if count > 1 else " is"
+    return ObjectNotFoundError(f"tensor {digest.hex()}{more} not in the repository")
+
+
+# Maps are shared by the stores of a process, and with them what was verified.
+_MAPPED: weakref.WeakValueDictionary[tuple[str, bytes], MappedPack] = weakref.WeakValueDictionary()
+_STORES: weakref.WeakSet[Hdf5Tensors] = weakref.WeakSet()
+
+
+def _leave_parents() -> None:
+    for store in list(_STORES):
+        store._leave_parent()
+
+
+os.register_at_fork(after_in_child=_leave_parents)
+
+
+class _LooseValues:
+    """The source of all loose values; a row counts the digests asked for so far."""
+
+    def __init__(self, store: Hdf5Tensors) -> None:
+        self._store = store
+        self._digests: list[bytes] = []
+        self._rows: dict[bytes, int] = {}
+
+    def rows_of(self, digests: Sequence[bytes]) -> list[int]:
+        """Return the rows of some digests, made where missing."""
+        rows = []
+        with self._store._lock:
+            for digest in digests:
+                row = self._rows.setdefault(digest, len(self._digests))
+                if row == len(self._digests):
+                    self._digests.append(digest)
+                rows.append(row)
+        return rows
+
+    def check_schema(self, schema: Schema) -> None:
+        """Do nothing: each value is checked by itself."""
+
+    def _load(self, row: int) -> LooseValue | tuple[Source, int]:
+        """Return a value, or where it is by now."""
+        digest = self._digests[row]
+        store = self._store
+        content = store._index.loose([digest])[0]
+        if content is not None:
+            return decode_loose(digest, content)
+        source, found = store._find(digest)
+        return (source, found) if source is not self else self._load(row)
+
+    def value(self, schema: Schema, row: int) -> Any:
+        """Return one value, fresh."""
+        found = self._load(row)
+        if not isinstance(found, LooseValue):
+            found[0].check_schema(schema)
+            return found[0].value(schema, found[1])
+        _check_loose(schema, found)
+        return value_from_data(found.kind, found.dtype, found.shape, found.data)
+
+    def copy_row(self, schema: Schema, row: int, out: NDArray[np.uint8]) -> None:
+        """Copy the data of one value to `out`, shape (nbytes,)."""
+        found = self._load(row)
+        if not isinstance(found, LooseValue):
+            found[0].check_schema(schema)
+            found[0].copy_row(schema, found[1], out)
+            return
+        _check_loose(schema, found)
+        out[:] = np.frombuffer(found.data, np.uint8)
+
+
+def _check_loose(schema: Schema, value: LooseValue) -> None:
+    check_layout(schema, _value_layout(value))
+    if value.kind == "ndarray":
+        check_value_shape(schema, value.shape)
+        expected = prod(value.shape) * dtype_from_name(value.dtype).itemsize
+        if len(value.data) != expected:
+            raise ObjectDamagedError(
+                f"a loose value of shape {value.shape} has {len(value.data)} bytes, "
+                f"expected {expected}"
+            )
+
+
+class _Digests:
+    """A growing set of digests: sorted parts that are joined as they grow, 40 bytes each."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[NDArray[np.uint64], NDArray[np.uint8]]] = []
+
+    def add(self, digests: NDArray[np.uint8]) -> None:
+        """Add digests, none of which is here."""
+        while self._parts and len(self._parts[-1][1]) <= 2 * len(digests):
+            digests = np.concatenate([self._parts.pop()[1], digests])
+        digests = digests[sort_digests(digests)]
+        self._parts.append((digest_prefixes(digests), digests))
+
+    def contains(self, digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Tell for each digest whether it is here."""
+        is_here = np.zeros(len(digests), np.bool_)
+        if not self._parts:
+            return is_here
+        prefixes = digest_prefixes(digests)
+        for known_prefixes, known in self._parts:
+            places = np.searchsorted(known_prefixes, prefixes)
+            # Of digests that share their first 8 bytes, all are compared.
+            while True:
+                inside = np.minimum(places, len(known) - 1)
+                same = (known_prefixes[inside] == prefixes) & (places < len(known))
+                is_here |= same & (known[inside] == digests).all(axis=1)
+                if not (same & ~is_here).any():
+                    break
+                places = places + 1
+        return is_here
+
+
+class _Pending:
+    """Values of one layout that are not sealed: in memory, then in a pack of their own."""
+
+    def __init__(self, layout: Layout, choice: CodecChoice) -> None:
+        self.layout = layout
+        self.choice: CodecChoice = choice
+        self.known = _Digests()
+        self.pack: PackWriter | None = None
+        self._writer: RowsWriter | FramesWriter | None = None
+        self._forget_buffer()
+
+    def _forget_buffer(self) -> None:
+        self.digests: list[NDArray[np.uint8]] = []
+        self.rows: list[NDArray[np.uint8]] = []
+        self.datas: list[bytes] = []
+        self.shapes: list[tuple[int, ...]] = []
+        self.buffered_nbytes = 0
+        self.row_count = 0
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of one element; 0 for text and bytes."""
+        return dtype_from_name(self.layout.dtype).itemsize if self.layout.dtype else 0
+
+    def buffer_rows(self, digests: NDArray[np.uint8], rows: NDArray[np.uint8]) -> None:
+        """Keep rows in memory; they are not copied."""
+        self.known.add(digests)
+        self.digests.append(np.array(digests))
+        self.rows.append(rows)
+        self.buffered_nbytes += rows.nbytes
+        self.row_count += len(rows)
+
+    def buffer_frames(
+        self,
+        digests: NDArray[np.uint8],
+        datas: Sequence[bytes],
+        shapes: Sequence[tuple[int, ...]],
+    ) -> None:
+        """Keep values in memory."""
+        self.known.add(digests)
+        self.digests.append(np.array(digests))
+        self.datas += datas
+        self.shapes += shapes
+        self.buffered_nbytes += sum(map(len, datas))
+        self.row_count += len(datas)
+
+    def start(
+        self,
+        folder: Path,
+        *,
+        rows: NDArray[np.uint8] | None = None,
+        samples: Sequence[NDArray[np.uint8]] = (),
+    ) -> None:
+        """Begin a pack; `rows` or `samples` will come first, and the codec is chosen by them."""
+        self.pack = PackWriter(folder)
+        layout = self.chosen_layout(rows, samples)
+        if layout.shape is not None:
+            self._writer = self.pack.rows(layout, None)
+        else:
+            self._writer = self.pack.frames(layout, None)
+        self.write_buffered(self._writer)
+        self._forget_buffer()
+
+    def chosen_layout(
+        self,
+        rows: NDArray[np.uint8] | None = None,
+        samples: Sequence[NDArray[np.uint8]] = (),
+    ) -> Layout:
+        """Return the layout with the codec chosen from some of the values."""
+        found: list[NDArray[np.uint8]] = []
+        if self.layout.shape is not None:
+            blocks = [*self.rows] if rows is None else [*self.rows, rows]
+            ends = np.cumsum([len(block) for block in blocks])
+            nbytes = sum(block.nbytes for block in blocks)
+            for position in codecs.sample_positions(int(ends[-1]), nbytes):
+                block = int(np.searchsorted(ends, position, side="right"))
+                found.append(blocks[block][position - int(ends[block])])
+        else:
+            datas = [*map(_bytes_view, self.datas), *samples]
+            nbytes = sum(data.size for data in datas)
+            found = [datas[i] for i in codecs.sample_positions(len(datas), nbytes)]
+        compressor = codecs.choose(
+            self.choice, found, self.itemsize, per_row=self.layout.shape is not None
+        )
+        return replace(self.layout, compressor=compressor)
+
+    def write_buffered(self, writer: RowsWriter | FramesWriter) -> None:
+        """Write what is in memory."""
+        if isinstance(writer, RowsWriter):
+            for digests, rows in zip(self.digests, self.rows, strict=True):
+                writer.append(digests, rows)
+        elif self.datas:
+            digests = np.concatenate(self.digests)
+            writer.append(
+                digests, self.encoded(writer.compressor), self.shapes, self.buffered_nbytes
+            )
+
+    def encoded(self, compressor: codecs.Choice) -> list[bytes]:
+        """Return the frames of the values in memory."""
+        if compressor is None:
+            return self.datas
+        return [
+            codecs.compress_value(_bytes_view(d), self.itemsize, compressor) for d in self.datas
+        ]
+
+    def room(self, row_nbytes: int) -> int:
+        """Return how many more values of a size the pack takes; at least one when it is empty."""
+        assert self.pack is not None
+        by_count = MAX_PACK_ROWS - self.pack.row_count
+        by_size = (MAX_PACK_PAYLOAD_NBYTES - self.pack.payload_nbytes) // max(1, row_nbytes)
+        return max(0 if self.pack.row_count else 1, min(by_count, by_size))
+
+    def stream_rows(self, digests: NDArray[np.uint8], rows: NDArray[np.uint8]) -> None:
+        """Write rows to the pack."""
+        assert isinstance(self._writer, RowsWriter)
+        self.known.add(digests)
+        self._writer.append(digests, rows)
+
+    def stream_frames(
+        self,
+        digests: NDArray[np.uint8],
+        datas: Sequence[bytes | memoryview],
+        shapes: Sequence[tuple[int, ...]],
+    ) -> None:
+        """Write values to the pack."""
+        writer = self._writer
+        assert isinstance(writer, FramesWriter)
+        self.known.add(digests)
+        nbytes = sum(map(len, datas))
+        if (compressor := writer.compressor) is not None:
+            datas = [
+                codecs.compress_value(_bytes_view(d), self.itemsize, compressor) for d in datas
+            ]
+        writer.append(digests, datas, shapes, nbytes)
+
+    def finish(self) -> SealedPack:
+        """End the pack and publish it; what comes then goes to a new one."""
+        assert self.pack is not None
+        sealed = self.pack.finish()
+        self.pack = self._writer = None
+        self.known = _Digests()
+        return sealed
+
+    def loose_records(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield digest and record of each value in memory."""
+        layout = self.layout
+        digests = array_to_digests(np.concatenate(self.digests))
+        if layout.shape is not None:
+            for digest, row in zip(digests, (row for b in self.rows for row in b), strict=True):
+                value = LooseValue(layout.kind, layout.dtype, layout.shape, row.tobytes(), True)
+                yield digest, encode_loose(value)
+        else:
+            for digest, data, shape in zip(digests, self.datas, self.shapes, strict=True):
+                value = LooseValue(layout.kind, layout.dtype, shape, data, False)
+                yield digest, encode_loose(value)
+
+    def abort(self) -> None:
+        """Forget everything; remove the pack that was begun."""
+        if self.pack is not None:
+            self.pack.abort()
+            self.pack = self._writer = None
+        self._forget_buffer()
+
+
+def _layout(schema: Schema) -> Layout:
+    """Return how values of a schema are laid out; the compressor is chosen later."""
+    if schema.kind != "ndarray":
+        return Layout(schema.kind, "", None, 0, None)
+    assert schema.shape is not None
+    shape = None
+    if schema.is_fixed_shape and 0 < schema.row_nbytes <= MAX_ROW_NBYTES:
+        shape = schema.fixed_shape
+    return Layout("ndarray", schema.dtype, shape, len(schema.shape), None)
+
+
+def _value_layout(value: LooseValue) -> Layout:
+    """Return how a loose value is laid out in a pack."""
+    shape = value.shape if value.is_row else None
+    return Layout(value.kind, value.dtype, shape, len(value.shape), None)
+
+
+def _data_nbytes(value: NDArray[Any] | str | bytes) -> int:
+    """Return the bytes of a value; of a text the number of code points, which is no more."""
+    return value.nbytes if isinstance(value, np.ndarray) else len(value)
+
+
+def _bytes_view(data: bytes | memoryview) -> NDArray[np.uint8]:
+    return np.frombuffer(data, np.uint8)
+
+
+def _stacked(schema: Schema, values: Sequence[Any]) -> NDArray[np.uint8]:
+    """View stacked values as rows of bytes."""
+    array = np.ascontiguousarray(values, schema.numpy_dtype)
+    if array.shape[1:] != schema.fixed_shape:
+        raise SchemaMismatchError(
+            "wrong shape", found=str(array.shape[1:]), expected=str(schema.fixed_shape)
+        )
+    return array_bytes(array).reshape(len(array), schema.row_nbytes)
+
+
+def _is_in_pack(pack: MappedPack, digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    prefixes = digest_prefixes(digests)
+    order = np.argsort(prefixes)
+    found, _ = pack.locate(digests[order], prefixes[order])
+    is_here = np.zeros(len(digests), np.bool_)
+    is_here[order[found]] = True
+    return is_here
+
+
+def _write_small_pack(folder: Path, pending: Sequence[_Pending]) -> SealedPack:
+    """Write values in memory to one pack, a dataset for each layout."""
+    groups: dict[Layout, list[_Pending]] = {}
+    for one in pending:
+        groups.setdefault(one.chosen_layout(), []).append(one)
+    # Two columns of one layout may wish for different codecs; a file has one dataset of a name.
+    packs: list[tuple[Layout, list[_Pending]]] = []
+    for layout, members in groups.items():
+        same = [m for found, m in packs if _path_key(found) == _path_key(layout)]
+        if same:
+            same[0].extend(members)
+        else:
+            packs.append((layout, members))
+    nbytes = sum(one.buffered_nbytes for one in pending)
+    writer = PackWriter(folder, small_metadata_nbytes(len(packs), nbytes))
+    try:
+        for layout, members in packs:
+            if layout.shape is not None:
+                rows = writer.rows(layout, sum(one.row_count for one in members))
+                for one in members:
+                    one.write_buffered(rows)
+            else:
+                encoded = [one.encoded(layout.compressor) for one in members]
+                frames = writer.frames(layout, sum(len(f) for part in encoded for f in part))
+                for one, part in zip(members, encoded, strict=True):
+                    frames.append(
+                        np.concatenate(one.digests), part, one.shapes, one.buffered_nbytes
+                    )
+            writer.close_dataset()
+    except BaseException:
+        writer.abort()
+        raise
+    return writer.finish()
+
+
+def _path_key(layout: Layout) -> tuple[object, ...]:
+    return layout.kind, layout.dtype, layout.shape, layout.ndim, layout.compressor is None
+
+
+def _merge(
+    folder: Path,
+    packs: Sequence[MappedPack],
+    keep: Callable[[NDArray[np.uint8]], NDArray[np.bool_]] | None,
+) -> SealedPack | None:
+    """Write the wanted values of some packs to one, each once; None when there are none."""
+    groups: dict[tuple[object, ...], list[MappedRows | MappedFrames]] = {}
+    names: dict[MappedRows | MappedFrames, NDArray[np.uint8]] = {}
+    for pack in packs:
+        for dataset in pack.datasets:
+            groups.setdefault(_path_key(dataset.layout), []).append(dataset)
+            names[dataset] = pack.row_digests(dataset.ordinal)
+    members = [dataset for group in groups.values() for dataset in group]
+    wanted = _wanted([names[dataset] for dataset in members], keep)
+    rows_of = dict(zip(members, wanted, strict=True))
+    if not any(len(rows) for rows in wanted):
+        return None
+    nbytes = sum(pack.record.payload_nbytes for pack in packs)
+    writer = PackWriter(folder, small_metadata_nbytes(len(groups), nbytes))
+    try:
+        for group in groups.values():
+            if not any(len(rows_of[dataset]) for dataset in group):
+                continue
+            layout = group[0].layout
+            if layout.shape is not None:
+                by_rows = writer.rows(layout, sum(len(rows_of[dataset]) for dataset in group))
+                for dataset in group:
+                    assert isinstance(dataset, MappedRows)
+                    _copy_rows(dataset, rows_of[dataset], names[dataset], by_rows)
+            else:
+                frames = [dataset for dataset in group if isinstance(dataset, MappedFrames)]
+                stored_nbytes = sum(d.stored_nbytes(rows_of[d]) for d in frames)
+                by_frames = writer.frames(layout, stored_nbytes)
+                for dataset in frames:
+                    _copy_frames(dataset, rows_of[dataset], names[dataset], by_frames)
+            writer.close_dataset()
+    except BaseException:
+        writer.abort()
+        raise
+    return writer.finish()
+
+
+def _wanted(
+    names: Sequence[NDArray[np.uint8]],
+    keep: Callable[[NDArray[np.uint8]], NDArray[np.bool_]] | None,
+) -> list[NDArray[np.intp]]:
+    """Return for each array of digests which are wanted and in no array before."""
+    digests = np.concatenate(names)
+    is_wanted = np.ones(len(digests), np.bool_) if keep is None else keep(digests).copy()
+    order = sort_digests(digests)
+    ranked = digests[order]
+    is_repeat = np.zeros(len(digests), np.bool_)
+    is_repeat[1:] = (ranked[1:] == ranked[:-1]).all(axis=1)
+    is_wanted[order[is_repeat]] = False
+    ends = np.cumsum([len(part) for part in names])
+    return [np.nonzero(part)[0] for part in np.split(is_wanted, ends[:-1])]
+
+
+def _copy_rows(
+    dataset: MappedRows, rows: NDArray[np.intp], digests: NDArray[np.uint8], writer: RowsWriter
+) -> None:
+    step = max(1, _MERGE_BLOCK_NBYTES // dataset.row_nbytes)
+    for low in range(0, len(rows), step):
+        part = rows[low : low + step]
+        dataset.ensure_rows(part)
+        block = np.empty((len(part), dataset.row_nbytes), np.uint8)
+        dataset.take(part, block)
+        writer.append(digests[part], block)
+
+
+def _copy_frames(
+    dataset: MappedFrames, rows: NDArray[np.intp], digests: NDArray[np.uint8], writer: FramesWriter
+) -> None:
+    step = 1024
+    for low in range(0, len(rows), step):
+        part = rows[low : low + step]
+        stored = [dataset.stored(row) for row in part.tolist()]
+        shapes = [dataset.shape(row) for row in part.tolist()]
+        is_raw = dataset.layout.compressor is None
+        nbytes = sum(len(s) if is_raw else codecs.frame_nbytes(s) for s in stored)
+        writer.append(digests[part], stored, shapes, nbytes)
+
+
+def _wrong_digests(pack: MappedPack) -> Iterator[CorruptionError]:
+    """Yield the values of a pack that do not hash to their names; damaged slabs are left out."""
+    for dataset in pack.datasets:
+        try:
+            names = pack.row_digests(dataset.ordinal)
+        except CorruptionError:
+            continue  # reported by its checksum
+        step = 1
+        if isinstance(dataset, MappedRows):
+            step = max(1, _MERGE_BLOCK_NBYTES // dataset.row_nbytes)
+        for low in range(0, dataset.row_count, step):
+            rows = np.arange(low, min(low + step, dataset.row_count))
+            for row, digest in _digests_of_rows(dataset, rows):
+                expected = names[row].tobytes()
+                if digest != expected:
+                    yield DigestMismatchError(
+                        f"pack {pack.path.name}: row {row} of {dataset.layout.dtype or 'values'} "
+                        f"is named {expected.hex()} and hashes to {digest.hex()}"
+                    )
+
+
+def _digests_of_rows(
+    dataset: MappedRows | MappedFrames, rows: NDArray[np.intp]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield row and digest of values; those in damaged slabs are left out."""
+    try:
+        if isinstance(dataset, MappedRows):
+            dataset.ensure_rows(rows)
+            block = np.empty((len(rows), dataset.row_nbytes), np.uint8)
+            dataset.take(rows, block)
+            layout = dataset.layout
+            header = value_header("ndarray", layout.dtype, dataset.shape, dataset.row_nbytes)
+            yield from zip(rows.tolist(), array_to_digests(hash_rows(header, block)), strict=True)
+        else:
+            for row in rows.tolist():
+                yield row, digest_value(dataset.any_value(row))
+    except (SlabChecksumError, PackDamagedError):
+        if len(rows) > 1:
+            for row in rows:
+                yield from _digests_of_rows(dataset, np.array([row]))

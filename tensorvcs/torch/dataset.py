@@ -1,0 +1,231 @@
+"""TensorDataset: a checkout as a map-style dataset that reads whole batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+from tensorvcs.checkout.nested_column import NestedColumn
+from tensorvcs.errors import ColumnNotFoundError, InvalidInputError, with_hint
+from tensorvcs.torch.convert import to_torch, value_to_torch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tensorvcs.checkout.column import Column
+    from tensorvcs.checkout.editor import EditableCheckout
+    from tensorvcs.checkout.reader import Checkout
+    from tensorvcs.objects.keys import Key
+
+Sample = Any
+
+
+class TupleSample(tuple[Any, ...]):
+    """A sample as a tuple, in the order of the columns."""
+
+    __slots__ = ()
+
+
+class DictSample(dict[str, Any]):
+    """A sample as a dict by column name."""
+
+    __slots__ = ()
+
+
+class Batch(Sequence[Sample]):
+    """Samples of one read: a sequence of samples over columns that are stacked already.
+
+    The default collate function of a DataLoader returns the columns as they are.
+    """
+
+    def __init__(self, columns: Mapping[str, Any], count: int, *, as_dict: bool) -> None:
+        self._columns = columns
+        self._count = count
+        self._as_dict = as_dict
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[at] for at in range(*place.indices(len(self)))]
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"place {place} is outside a batch of {len(self)}")
+        values = {name: column[place] for name, column in self._columns.items()}
+        return DictSample(values) if self._as_dict else TupleSample(values.values())
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[at] for at in range(len(self)))
+
+    @property
+    def columns(self) -> Any:
+        """The columns: a dict by name, or a tuple in order; tensors ``(n, *shape)`` or lists."""
+        return dict(self._columns) if self._as_dict else tuple(self._columns.values())
+
+    def pin_memory(self) -> Batch:
+        """Return the batch with its tensors in page-locked memory."""
+        return self._with(lambda tensor: tensor.pin_memory())
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """Return the batch with its tensors on a device."""
+        return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def _with(self, move: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        moved = {
+            name: move(column) if isinstance(column, torch.Tensor) else column
+            for name, column in self._columns.items()
+        }
+        return Batch(moved, self._count, as_dict=self._as_dict)
+
+    def __repr__(self) -> str:
+        return f"<Batch of {len(self)}: {', '.join(self._columns)}>"
+
+
+class TensorDataset(Dataset[Sample]):
+    """Samples of a checkout for a PyTorch DataLoader.
+
+    Parameters
+    ----------
+    checkout : Checkout
+        Any; a read-only one can also be used by worker processes, started by fork or spawn.
+    columns : str or sequence of str, optional
+        All columns when omitted. The samples are the keys that the columns share; a single name
+        gives the value itself instead of a tuple.
+    transform : callable, optional
+        Called with one sample; its results are collated by the DataLoader.
+    as_dict : bool
+        Samples as dicts by column name instead of tuples.
+    keys : sequence of key, optional
+        Only these samples, in this order.
+
+    Raises
+    ------
+    ColumnNotFoundError
+    InvalidInputError
+        The columns do not have the same keys.
+    SampleNotFoundError
+        A column lacks one of `keys`.
+
+    Notes
+    -----
+    Values are torch tensors of the stored dtype; texts and bytes stay what they are; a nested
+    sample is a dict. A DataLoader reads each batch in one call: one gather a column from the
+    memory map. Batches of columns with varying shapes are lists.
+    """
+
+    def __init__(
+        self,
+        checkout: Checkout | EditableCheckout,
+        columns: str | Sequence[str] | None = None,
+        transform: Callable[[Sample], Any] | None = None,
+        *,
+        as_dict: bool = False,
+        keys: Sequence[Key] | None = None,
+    ) -> None:
+        self.checkout = checkout
+        self._is_single = isinstance(columns, str) and not as_dict
+        names = [columns] if isinstance(columns, str) else columns
+        self.columns: tuple[str, ...] = tuple(checkout.columns if names is None else names)
+        if not self.columns:
+            raise InvalidInputError("a dataset needs at least one column")
+        if len(set(self.columns)) != len(self.columns):
+            raise InvalidInputError(f"columns {list(self.columns)} name one column twice")
+        for name in self.columns:
+            if name not in checkout.columns:
+                known = ", ".join(checkout.columns) or "none"
+                raise ColumnNotFoundError(f"no column {name!r}; there are: {known}")
+        self.transform = transform
+        self.as_dict = as_dict
+        self._positions: dict[str, NDArray[np.int64]] | None = None
+        first = checkout.columns[self.columns[0]]
+        if keys is not None:
+            listed = list(keys)
+            self._positions = {
+                name: checkout.columns[name].positions(listed) for name in self.columns
+            }
+            self._count = len(listed)
+        else:
+            self._check_same_keys()
+            self._count = len(first)
+
+    def _check_same_keys(self) -> None:
+        columns = [self.checkout.columns[name] for name in self.columns]
+        first = columns[0]
+        for other in columns[1:]:
+            if first.has_same_keys(other):
+                continue
+            mine, yours = set(first.keys()), set(other.keys())
+            lacking = sorted(map(repr, mine ^ yours))[:3]
+            raise with_hint(
+                InvalidInputError(
+                    f"columns {first.name!r} and {other.name!r} do not have the same samples: "
+                    f"{len(mine - yours)} only in the first, {len(yours - mine)} only in the "
+                    f"second, such as {', '.join(lacking)}"
+                ),
+                "name the samples to use with keys=, such as "
+                f"keys=sorted(co[{first.name!r}].keys() & co[{other.name!r}].keys())",
+            )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return one sample; a slice, a list or a tensor of places gives a `Batch`."""
+        if isinstance(place, slice):
+            return self._read(np.arange(*place.indices(len(self))))
+        if isinstance(place, (list, np.ndarray, torch.Tensor, range)) and np.ndim(place) == 1:  # type: ignore[arg-type]
+            return self._read(np.asarray(place, np.intp))
+        at = int(place)
+        if not -len(self) <= at < len(self):
+            raise IndexError(f"place {at} is outside a dataset of {len(self)} samples")
+        return self._finish(self._read(np.array([at % len(self)]))[0])
+
+    def __getitems__(self, places: Sequence[int]) -> Any:
+        """Return many samples in one read: a `Batch`, or a list of what `transform` made."""
+        batch = self._read(np.asarray(places, np.intp))
+        if self.transform is None and not self._is_single:
+            return batch
+        return [self._finish(sample) for sample in batch]
+
+    def _finish(self, sample: Sample) -> Any:
+        value = sample[0] if self._is_single else sample
+        return value if self.transform is None else self.transform(value)
+
+    def _read(self, places: NDArray[np.intp]) -> Batch:
+        columns = {}
+        if len(places) and not (-len(self) <= places.min() and places.max() < len(self)):
+            raise IndexError(f"a place is outside a dataset of {len(self)} samples")
+        for name in self.columns:
+            at = places if self._positions is None else self._positions[name][places]
+            columns[name] = _read_column(self.checkout.columns[name], at)
+        return Batch(columns, len(places), as_dict=self.as_dict)
+
+    def __repr__(self) -> str:
+        return f"<TensorDataset of {len(self)} samples: {', '.join(self.columns)}>"
+
+
+def _read_column(column: Column | NestedColumn, positions: NDArray[Any]) -> Any:
+    if isinstance(column, NestedColumn):
+        keys = column.sample_keys()
+        return [value_to_torch(dict(column[keys[at]].items())) for at in positions.tolist()]
+    values = column.read(positions)
+    if isinstance(values, np.ndarray):
+        return to_torch(values)
+    return [value_to_torch(value) for value in values]
+
+
+def _collate_samples(batch: Any, *, collate_fn_map: Any = None) -> Any:
+    """Return the columns of a batch as they are; collate loose samples as torch would."""
+    if isinstance(batch, Batch):
+        return batch.columns
+    plain = [tuple(s) if isinstance(s, TupleSample) else dict(s) for s in batch]
+    return torch.utils.data.default_collate(plain)
+
+
+default_collate_fn_map[TupleSample] = _collate_samples
+default_collate_fn_map[DictSample] = _collate_samples

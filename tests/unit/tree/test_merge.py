@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+
+from tensorvcs.tree.merge import TreeMerge, apply_merge, merge
+from tensorvcs.tree.tree import Tree
+from tests.unit.tree.model import (
+    TINY,
+    Items,
+    TreeKey,
+    items_of,
+    keys_to_list,
+    memory_nodes,
+    objects_of,
+    tree_from,
+)
+
+BASE: Items = {**dict.fromkeys(range(100), b"b"), **{b"k%d" % key: b"b" for key in range(100)}}
+Conflict = tuple["bytes | None", "bytes | None", "bytes | None"]
+
+
+def conflicts_of(merged: TreeMerge) -> dict[TreeKey, Conflict]:
+    found = merged.conflicts
+    rows = zip(
+        keys_to_list(found.keys),
+        zip(found.in_base, found.base, strict=True),
+        zip(found.in_ours, found.ours, strict=True),
+        zip(found.in_theirs, found.theirs, strict=True),
+        strict=True,
+    )
+    return {
+        key: (
+            bytes(base[1]) if base[0] else None,
+            bytes(ours[1]) if ours[0] else None,
+            bytes(theirs[1]) if theirs[0] else None,
+        )
+        for key, base, ours, theirs in rows
+    }
+
+
+def merged_items(ours: Items, theirs: Items) -> tuple[Items, dict[TreeKey, Conflict]]:
+    nodes = memory_nodes(TINY)
+    trees = [tree_from(nodes, items, 1) for items in (BASE, ours, theirs)]
+    merged = merge(nodes, trees[0], trees[1], trees[2])
+    after = apply_merge(nodes, merged)
+    assert after == tree_from(nodes, items_of(nodes, after), 1)
+    return items_of(nodes, after), conflicts_of(merged)
+
+
+def without(*keys: TreeKey) -> Items:
+    return {key: value for key, value in BASE.items() if key not in keys}
+
+
+def test_changes_of_either_side_are_made() -> None:
+    ours: Items = {**without(3, b"k3"), 5: b"o", b"new o": b"o"}
+    theirs: Items = {**without(4, b"k4"), 6: b"t", -1: b"t"}
+    items, conflicts = merged_items(ours, theirs)
+    assert conflicts == {}
+    new: Items = {5: b"o", b"new o": b"o", 6: b"t", -1: b"t"}
+    assert items == {**without(3, b"k3", 4, b"k4"), **new}
+
+
+def test_equal_changes_are_no_conflict() -> None:
+    both: Items = {**without(3, b"k3"), 5: b"x", 200: b"x"}
+    items, conflicts = merged_items({**both, 7: b"o"}, {**both, 8: b"t"})
+    assert conflicts == {}
+    assert items == {**both, 7: b"o", 8: b"t"}
+
+
+def test_different_changes_are_conflicts_that_keep_ours() -> None:
+    ours: Items = {**without(3, 4), 5: b"o", 200: b"o", b"k9": b"o"}
+    theirs: Items = {**without(5), 3: b"t", 200: b"t", b"k9": b"t", 7: b"t"}
+    items, conflicts = merged_items(ours, theirs)
+    assert conflicts == {
+        3: (b"b", None, b"t"),
+        5: (b"b", b"o", None),
+        200: (None, b"o", b"t"),
+        b"k9": (b"b", b"o", b"t"),
+    }
+    assert list(conflicts) == [3, 5, 200, b"k9"]
+    assert items == {**ours, 7: b"t"}
+
+
+def test_a_side_that_deletes_everything_conflicts_where_the_other_changed() -> None:
+    items, conflicts = merged_items({}, {**BASE, 3: b"t", 200: b"t"})
+    assert conflicts == {3: (b"b", None, b"t")}
+    assert items == {200: b"t"}
+
+
+@pytest.mark.parametrize("side", ["ours", "theirs", "both"])
+def test_a_side_equal_to_the_base_reads_nothing(side: str) -> None:
+    nodes = memory_nodes(TINY)
+    base = tree_from(nodes, BASE, 1)
+    other = tree_from(nodes, {**BASE, 5: b"x", b"k5": b"x"}, 1)
+    ours = base if side == "ours" else other
+    theirs = base if side == "theirs" else other
+    merged = merge(nodes, base, ours, theirs)
+    assert apply_merge(nodes, merged) == other
+    assert not len(merged.puts) and not len(merged.deletes) and not len(merged.conflicts)
+    assert objects_of(nodes).get_count == 0
+
+
+def test_sides_that_changed_different_sorts_exchange_roots() -> None:
+    nodes = memory_nodes(TINY)
+    base = tree_from(nodes, BASE, 1)
+    ours = tree_from(nodes, {**BASE, 5: b"x"}, 1)
+    theirs = tree_from(nodes, {**BASE, b"k5": b"x"}, 1)
+    merged = merge(nodes, base, ours, theirs)
+    assert merged.start == Tree(ours.ints, theirs.texts, 1)
+    assert objects_of(nodes).get_count == 0
+
+
+def test_trees_without_a_base_merge_from_the_empty_tree() -> None:
+    nodes = memory_nodes(TINY)
+    ours = tree_from(nodes, {1: b"o", 2: b"x"}, 1)
+    theirs = tree_from(nodes, {1: b"t", 2: b"x", 3: b"t"}, 1)
+    merged = merge(nodes, Tree.empty(1), ours, theirs)
+    assert conflicts_of(merged) == {1: (None, b"o", b"t")}
+    assert items_of(nodes, apply_merge(nodes, merged)) == {1: b"o", 2: b"x", 3: b"t"}
