@@ -5,119 +5,100 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
-from .context import Caller
 from .output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
+
+    from .context import Caller
 
 P = ParamSpec("P")
 
 
-def prints(
-    function: Callable[Concatenate[Caller, Output, P], None],
-) -> Callable[..., None]:
+def prints(function: Callable[Concatenate[Caller, Output, P], None]) -> Callable[..., None]:
     """Give a command ``--json``, and call its function with the caller and the output."""
 
     @click.option("--json", "is_json", is_flag=True, help="Print one JSON document.")
-    @click.pass_obj
     @functools.wraps(function)
-    def command(caller: Caller, *args: P.args, is_json: bool, **kwargs: P.kwargs) -> None:
+    def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        caller: Caller = click.get_current_context().obj
+        is_json = bool(kwargs.pop("is_json"))
         out = Output(is_json=is_json, has_colour=caller.wants_colour)
         function(caller, out, *args, **kwargs)
 
     return command
 
 
-class SizeType(click.ParamType):
-    """``HxW`` in pixels, to ``(height, width)``."""
-
-    name = "HxW"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            height, width = value
-            return height, width
-        match = re.fullmatch(r"(\d{1,6})[x×,](\d{1,6})", str(value).strip(), re.IGNORECASE)
-        if match is None or not (int(match[1]) and int(match[2])):
-            self.fail(f"{value!r} is not of the form HEIGHTxWIDTH, such as 224x224", param, ctx)
-        return int(match[1]), int(match[2])
+# Callbacks of options: a text that does not fit is wrong usage, with the option's name.
 
 
-class ShapeType(click.ParamType):
-    """``32x32x3``, to ``(32, 32, 3)``; ``*`` is an axis without a bound."""
-
-    name = "SHAPE"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int | None, ...]:
-        if isinstance(value, tuple):
-            return value
-        text = str(value).strip().strip("()").replace(" ", "")
-        if not text:
-            return ()
-        extents = re.split(r"[x×,]", text.rstrip(","))
-        if not all(re.fullmatch(r"\d{1,15}|\*", extent) for extent in extents):
-            self.fail(f"{value!r} is not of the form 32x32x3, or *x*x3 with --variable", param, ctx)
-        return tuple(None if extent == "*" else int(extent) for extent in extents)
+def to_size(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """Turn ``HxW`` in pixels into ``(height, width)``."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})[x×,](\d{1,6})", text.strip(), re.IGNORECASE)
+    if match is None or not (int(match[1]) and int(match[2])):
+        raise click.BadParameter(f"{text!r} is not of the form HEIGHTxWIDTH, such as 224x224")
+    return int(match[1]), int(match[2])
 
 
-class PairType(click.ParamType):
-    """``NAME=VALUE``, to a pair."""
+def to_shape(
+    ctx: click.Context, param: click.Parameter, text: str | None
+) -> tuple[int | None, ...] | None:
+    """Turn ``32x32x3`` into ``(32, 32, 3)``; ``*`` is an axis without a bound."""
+    if text is None:
+        return None
+    plain = text.strip().strip("()").replace(" ", "").rstrip(",")
+    extents = re.split(r"[x×,]", plain) if plain else []
+    if not all(re.fullmatch(r"\d{1,15}|\*", extent) for extent in extents):
+        raise click.BadParameter(f"{text!r} is not of the form 32x32x3, or *x*x3 with --variable")
+    return tuple(None if extent == "*" else int(extent) for extent in extents)
 
-    name = "NAME=VALUE"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            name, text = value
-            return name, text
-        name, sign, text = str(value).partition("=")
+def to_pairs(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Turn several ``NAME=VALUE`` into a mapping."""
+    pairs = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
         if not name or not sign:
-            self.fail(f"{value!r} is not of the form NAME=VALUE", param, ctx)
-        return name, text
+            raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE")
+        if name in pairs:
+            raise click.BadParameter(f"{name!r} is given twice")
+        pairs[name] = value
+    return pairs
 
 
-_UNITS = {"minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400, "year": 365 * 86400}
-_UNITS["month"] = 30 * 86400
+_SECONDS = {"minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400}
+_SECONDS["year"] = 365 * 86400
+
+Moment = Callable[[dt.datetime], dt.datetime]
+"""A time that may depend on the time now."""
 
 
-class SinceType(click.ParamType):
-    """A date, a time, or an age such as ``2 weeks``, to a function of the time now."""
-
-    name = "TIME"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Callable[[dt.datetime], dt.datetime]:
-        if callable(value):
-            passed: Callable[[dt.datetime], dt.datetime] = value
-            return passed
-        text = str(value).strip().lower()
-        if text in ("today", "yesterday"):
-            days = int(text == "yesterday")
-            return lambda now: _midnight(now) - dt.timedelta(days=days)
-        age = re.fullmatch(r"(\d{1,6})[ .]?(minute|hour|day|week|month|year)s?([ .]ago)?", text)
-        if age is not None:
-            seconds = int(age[1]) * _UNITS[age[2]]
-            return lambda now: now - dt.timedelta(seconds=seconds)
-        try:
-            moment = dt.datetime.fromisoformat(str(value).strip())
-        except ValueError:
-            self.fail(
-                f"{value!r} is no time; write 2026-01-31, 2026-01-31T12:00 or '2 weeks ago'",
-                param,
-                ctx,
-            )
-        return lambda _: moment if moment.tzinfo is not None else moment.astimezone()
+def to_moment(ctx: click.Context, param: click.Parameter, text: str | None) -> Moment | None:
+    """Turn a date, a time, or an age such as ``2 weeks ago`` into a function of the time now."""
+    if text is None:
+        return None
+    plain = text.strip().lower()
+    if plain in ("today", "yesterday"):
+        days = int(plain == "yesterday")
+        return lambda now: _midnight(now) - dt.timedelta(days=days)
+    age = re.fullmatch(r"(\d{1,4})[ .]?(minute|hour|day|week|month|year)s?([ .]ago)?", plain)
+    if age is not None:
+        seconds = int(age[1]) * _SECONDS[age[2]]
+        return lambda now: now - dt.timedelta(seconds=seconds)
+    try:
+        moment = dt.datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no time; write 2026-01-31, 2026-01-31T12:00 or '2 weeks ago'"
+        ) from None
+    return lambda _: moment if moment.tzinfo is not None else moment.astimezone()
 
 
 def _midnight(now: dt.datetime) -> dt.datetime:
@@ -142,6 +123,3 @@ def typed_key(text: str, columns: Iterable[Any]) -> int | str:
         number in column for column in listed
     )
     return text if is_text else number
-
-
-SIZE, SHAPE, PAIR, SINCE = SizeType(), ShapeType(), PairType(), SinceType()

@@ -68,9 +68,9 @@ class Caller:
     def _user(self, settings: dict[str, str]) -> tensorvcs.Identity | None:
         """Return who commits: the environment comes before the repository, before the user."""
         found: dict[str, str] = {**self.user_settings(), **settings}
-        for name, variable in USER_VARIABLES.items():
+        for setting, variable in USER_VARIABLES.items():
             if self._environment.get(variable):
-                found[name] = self._environment[variable]
+                found[setting] = self._environment[variable]
         name, email = found.get("user.name"), found.get("user.email")
         return tensorvcs.Identity(name, email) if name and email else None
 

@@ -71,6 +71,15 @@ EXIT_CODES = {
 }
 """Of each category of errors of the library."""
 
+HINTS = {
+    "BranchNotFoundError": "'tvcs branch' lists the branches",
+    "TagNotFoundError": "'tvcs tag' lists the tags",
+    "NothingToUndoError": "'tvcs op log' lists the operations",
+    "RefChangedError": "another process was first; run the command again",
+    "UnsupportedFormatError": "a newer version of TensorVCS reads it",
+}
+"""For errors of the library that bring none of their own."""
+
 EXIT_USAGE = 2
 EXIT_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130  # as a shell reports SIGINT
@@ -136,7 +145,9 @@ def _print_version(ctx: click.Context, _: click.Parameter, is_wanted: bool) -> N
 
 
 @click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 90}
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 90},
 )
 @click.option(
     "-C",
@@ -175,6 +186,9 @@ def group(ctx: click.Context, directory: str | None, debug: bool) -> None:
     \b
       eval "$(_TVCS_COMPLETE=bash_source tvcs)"
     """
+    if ctx.invoked_subcommand is None:
+        Output().line(ctx.get_help())
+        ctx.exit(EXIT_USAGE)
     ctx.obj = import_module(".context", __package__).Caller(directory)
 
 
@@ -198,7 +212,7 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         silence_stdout()
         return EXIT_BROKEN_PIPE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the last line of defence)
         if is_debug:
             out.note(traceback.format_exc().rstrip())
         return _report(error, out)
@@ -216,15 +230,19 @@ def _report(error: Exception, out: Output) -> int:
     """Print an error of the library, or one that nobody expected; return the exit code."""
     errors = import_module("tensorvcs.errors")
     if isinstance(error, errors.TensorVCSError):
-        out.error(str(error), error.hint)
         categories = [kind.__name__ for kind in type(error).__mro__]
+        out.error(str(error), error.hint or HINTS.get(categories[0]))
         return next((EXIT_CODES[name] for name in categories if name in EXIT_CODES), 1)
+    if isinstance(error, OSError):
+        silence_stdout()
+        out.error(f"the system refused: {error}")
+        return 1
     if isinstance(error, MemoryError):
         out.error("not enough memory")
         return EXIT_UNEXPECTED
     text = " ".join(str(error).split())
     out.error(
-        f"unexpected {type(error).__name__}: {text}" if text else f"unexpected {type(error)}",
+        f"unexpected {type(error).__name__}" + (f": {text}" if text else ""),
         "this is a defect of TensorVCS: please report it to its developers with the output of "
         "the same command after 'tvcs --debug'",
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,12 +49,15 @@ class Output:
         click.echo(text, color=self._has_colour)
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Print lines as they come, on a terminal through the pager."""
+        """Print lines as they come; what is longer than the terminal goes through the pager."""
+        rest = iter(lines)
         if sys.stdout.isatty():
-            click.echo_via_pager((f"{line}\n" for line in lines), color=self._has_colour)
-        else:
-            for line in lines:
-                self.line(line)
+            first = list(islice(rest, shutil.get_terminal_size().lines - 1))
+            rest = chain(first, rest)
+            if len(first) == shutil.get_terminal_size().lines - 1:
+                click.echo_via_pager((f"{line}\n" for line in rest), color=self._has_colour)
+        for line in rest:
+            self.line(line)
 
     def document(self, value: object) -> None:
         """Print the one JSON document of a command."""
@@ -154,6 +159,7 @@ def prepare_streams() -> None:
 
 def silence_stdout() -> None:
     """Send what is left in the buffer nowhere, after the reader of the pipe has gone."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    with suppress(OSError):  # a stream of a test has no descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

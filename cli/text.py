@@ -137,7 +137,9 @@ def decoration(out: Output, names: Sequence[str]) -> str:
     if not names:
         return ""
     colours = {"HEAD": "cyan", "tag:": "yellow"}
-    styled = [out.style(name, colours.get(name.split(" ")[0], "green"), bold=True) for name in names]
+    styled = [
+        out.style(name, colours.get(name.split(" ")[0], "green"), bold=True) for name in names
+    ]
     return " (" + ", ".join(styled) + ")"
 
 

@@ -60,7 +60,7 @@ from tensorvcs.history.revisions import resolve
 from tensorvcs.history.snapshot import read_snapshot
 from tensorvcs.maintenance.statistics import Statistics, gather_statistics
 from tensorvcs.maintenance.verify import VerifyReport, ref_commits, verify_repository
-from tensorvcs.objects.commit import Identity, TagObject, Timestamp
+from tensorvcs.objects.commit import Identity, TagObject, Timestamp, check_metadata
 from tensorvcs.storage.folder import (
     Folder,
     create_folder,
@@ -741,6 +741,9 @@ class Repository:
         if name != self.head and stores.refs.get(BRANCHES + name) is None:
             raise BranchNotFoundError(f"no branch {name!r}")
         check_message(message)
+        check_metadata(metadata)
+        who = Identity.parse(author) if isinstance(author, str) else author
+        self._writer.author(who)
         stores = self._writer_stores()
         area = PrivateArea(stores, self._nodes, name, self._writer)
         columns = columns_of(stores, area.base)
@@ -754,7 +757,7 @@ class Repository:
             columns=columns,
             area=area,
         )
-        return Transaction(editor, message, author, metadata)
+        return Transaction(editor, message, who, metadata)
 
     def _writer_stores(self) -> Stores:
         """Return stores whose tensor store has a writer of its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,14 +11,18 @@ from tensorvcs.errors import InvalidInputError, NotFoundError, RepositoryNotFoun
 
 from ..arguments import prints
 from ..context import USER_VARIABLES, Caller
-from ..output import Output
 from ..text import printable
+
+if TYPE_CHECKING:
+    from ..output import Output
 
 
 @click.command("config")
 @click.argument("name", required=False)
 @click.argument("value", required=False)
-@click.option("--global", "is_global", is_flag=True, help="Your own settings, for all repositories.")
+@click.option(
+    "--global", "is_global", is_flag=True, help="Your own settings, for all repositories."
+)
 @click.option("--unset", is_flag=True, help="Remove the setting NAME.")
 @prints
 def command(
@@ -51,6 +56,8 @@ def command(
     if name is not None and (unset or value is not None):
         _change(caller, out, name, value, is_global=is_global)
         return
+    if name is not None:
+        _check_setting(name, None)
     settings = caller.user_settings() if is_global else _effective(caller)
     if name is None:
         lines = (f"{n}={printable(v)}" for n, v in sorted(settings.items()))

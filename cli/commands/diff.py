@@ -9,15 +9,16 @@ import click
 from tensorvcs.errors import UnrelatedHistoriesError
 
 from ..arguments import prints
-from ..context import Caller
 from ..documents import diff_document
-from ..output import Output
 from ..text import SHOWN_KEYS, changed_keys, diff_lines, key_text, stat_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tensorvcs import Diff, Repository
+
+    from ..context import Caller
+    from ..output import Output
 
 
 @click.command("diff")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 import tensorvcs
 
 from ..arguments import prints
-from ..context import Caller
-from ..output import Output
+
+if TYPE_CHECKING:
+    from ..context import Caller
+    from ..output import Output
 
 
 @click.command("init")

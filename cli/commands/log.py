@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..arguments import KEY_HELP, SINCE, prints, typed_key
-from ..context import Caller
+from tensorvcs.errors import ColumnNotFoundError
+
+from ..arguments import KEY_HELP, prints, to_moment, typed_key
 from ..documents import commit_document
 from ..graph import CommitGraph, children_first
-from ..output import Output
 from ..text import commit_lines, names_by_commit, oneline
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterable, Iterator
 
     from tensorvcs import Commit, Repository
+
+    from ..arguments import Moment
+    from ..context import Caller
+    from ..output import Output
 
 
 @click.command("log", epilog=KEY_HELP)
@@ -27,10 +30,13 @@ if TYPE_CHECKING:
 @click.option("--column", "-c", metavar="NAME", help="Commits that changed this column.")
 @click.option("--key", "-k", metavar="KEY", help="Commits that changed this sample.")
 @click.option("--author", metavar="TEXT", help="Commits whose author's name or mail has TEXT.")
-@click.option("--since", type=SINCE, help="Commits since a date, a time, or '2 weeks ago'.")
 @click.option(
-    "-n", "--limit", type=click.IntRange(min=0), metavar="N", help="At most N commits."
+    "--since",
+    metavar="TIME",
+    callback=to_moment,
+    help="Commits since a date, a time, or '2 weeks ago'.",
 )
+@click.option("-n", "--limit", type=click.IntRange(min=0), metavar="N", help="At most N commits.")
 @prints
 def command(
     caller: Caller,
@@ -41,7 +47,7 @@ def command(
     column: str | None,
     key: str | None,
     author: str | None,
-    since: Callable[[dt.datetime], dt.datetime] | None,
+    since: Moment | None,
     limit: int | None,
 ) -> None:
     """List commits, newest first.
@@ -57,6 +63,8 @@ def command(
     """
     with caller.repository() as repo:
         start = repo.resolve(revision)
+        if column is not None:
+            _check_column(repo, start, column)
         filters: dict[str, Any] = {
             "column": column,
             "key": None if key is None else _key(repo, start, column, key),
@@ -79,6 +87,16 @@ def command(
         else:
             lines = _plain_lines(repo.log(start, limit=limit, **filters), describe, is_oneline)
         out.lines(lines)
+
+
+def _check_column(repo: Repository, start: Commit, column: str) -> None:
+    """Raise ColumnNotFoundError when no commit ever had the column."""
+    with repo.checkout(start) as checkout:
+        known = list(checkout.columns)
+    if column not in known and not any(repo.log(start, column=column, limit=1)):
+        raise ColumnNotFoundError(
+            f"no commit has had a column {column!r}; there are: {', '.join(known) or 'none'}"
+        )
 
 
 def _key(repo: Repository, start: Commit, column: str | None, key: str) -> int | str:
@@ -113,19 +131,19 @@ def _graph_lines(
     commits = children_first(start, repo.resolve, lambda commit: commit.object.generation)
     graph = CommitGraph()
     shown = 0
-    has_gap = False
+    gap: str | None = None
     for commit in commits:
         if limit is not None and shown == limit:
             return
-        rows = graph.draw(commit.id, commit.parents, mark="*")
+        rows = graph.draw(commit.id, commit.parents)
         if wanted is not None and commit.id not in wanted:
             if shown:
                 yield from rows.edges
+            gap = None if gap is None else rows.lanes
             continue
-        if has_gap:
-            yield rows.commit.replace("*", "|").rstrip()
+        if gap is not None:
+            yield gap
         shown += 1
-        has_gap = not is_oneline
         lines = iter(describe(commit))
         left = [rows.commit, *rows.edges]
         width = max(map(len, [*left, rows.lanes]))
@@ -134,7 +152,6 @@ def _graph_lines(
             yield f"{prefix:{width}} {text}".rstrip()
         for text in lines:
             yield f"{rows.lanes:{width}} {text}".rstrip()
+        gap = None if is_oneline else rows.lanes
         if wanted is not None and shown == len(wanted):
             return
-
-

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from ..arguments import prints
-from ..context import Caller
 from ..documents import commit_document, diff_document
-from ..output import Output
 from ..text import commit_lines, names_by_commit, printable, stat_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tensorvcs import Commit, Diff, Repository
+
+    from ..context import Caller
+    from ..output import Output
 
 
 @click.command("show")

@@ -9,15 +9,16 @@ import click
 from tensorvcs.errors import BareRepositoryError
 
 from ..arguments import prints
-from ..context import Caller
 from ..documents import diff_document
-from ..output import Output
 from ..text import stat_lines, summary_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tensorvcs import Commit, Diff
+
+    from ..context import Caller
+    from ..output import Output
 
 
 @click.command("status")

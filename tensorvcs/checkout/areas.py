@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tensorvcs.errors import (
+    BranchNotFoundError,
     ConflictError,
     IdentityMissingError,
     MergeConflictError,
@@ -142,7 +143,9 @@ class WorkingArea:
         message: str,
         author: Identity | None,
         metadata: Mapping[str, str] | None,
-    ) -> tuple[Commit, Columns] | StateError | ConflictError:
+    ) -> tuple[Commit, Columns] | BranchNotFoundError | StateError | ConflictError:
+        # Staged first, even what was never flushed, so that undoing the commit gives it back.
+        self.save(columns)
         staged = self._stores.refs.get(STAGING)
         extra = [] if staged is None else [RefChange(STAGING, staged, None)]
         made = commit_columns(
@@ -191,7 +194,7 @@ class PrivateArea:
         message: str,
         author: Identity | None,
         metadata: Mapping[str, str] | None,
-    ) -> tuple[Commit, Columns] | StateError | ConflictError:
+    ) -> tuple[Commit, Columns] | BranchNotFoundError | StateError | ConflictError:
         made = commit_columns(
             self._stores,
             self._nodes,
@@ -237,13 +240,18 @@ def commit_columns(
     writer: Writer,
     metadata: Mapping[str, str] | None,
     extra_changes: list[RefChange],
-) -> tuple[Commit, Columns] | StateError | ConflictError:
+) -> tuple[Commit, Columns] | BranchNotFoundError | StateError | ConflictError:
     """Commit columns that were made over `base` to a branch, inside a transaction.
 
     When the branch is not at `base` any more, what changed since `base` is merged onto it by
     sample; the commit then has the branch as its one parent.
     """
     head = branch_commit(stores.objects, stores.refs, branch)
+    if head is None and base is not None:
+        return with_hint(
+            BranchNotFoundError(f"branch {branch!r} was deleted or renamed in the meantime"),
+            f"make it anew: tvcs branch {branch} {base.hex()[:12]}",
+        )
     if head != base:
         ours = columns_of(stores, head)
         merged = merge_columns(nodes, columns_of(stores, base), ours, columns)

@@ -362,6 +362,8 @@ class Column(Mapping[Key, Any]):
                     f"shape {where.shape}"
                 )
             where = where.astype(np.intp)
+        if where.dtype == np.uint64:
+            where = np.minimum(where, np.uint64(np.iinfo(np.intp).max)).astype(np.intp)
         return self._reader.read(where, out)
 
     def positions(self, keys: Sequence[Key]) -> NDArray[np.int64]:

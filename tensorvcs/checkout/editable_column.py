@@ -110,6 +110,7 @@ class EditableColumn(Column):
 
     def delete_many(self, keys: Iterable[Key]) -> None:
         """Delete many samples; raise SampleNotFoundError and change nothing when one is absent."""
+        self._checkout._check_open()
         listed = list(keys)
         self.positions(listed)
         for key in listed:
@@ -228,6 +229,7 @@ class EditableSubsamples(Subsamples):
     def __delitem__(self, key: Key) -> None:
         """Stage the deletion of a subsample; the sample goes with its last one."""
         column = self._editable
+        column._checkout._check_open()
         if key not in self:
             raise not_found(column.name, [(self._sample, key)])
         column._checkout._staged.delete(column.name, composite_key(self._sample, key))
@@ -269,6 +271,7 @@ class EditableNestedColumn(NestedColumn):
 
     def __setitem__(self, key: Key, subsamples: Mapping[Key, Any]) -> None:
         """Replace a sample by a mapping of subsamples; what it does not name is deleted."""
+        self._checkout._check_open()
         if not isinstance(subsamples, Mapping):
             raise SchemaMismatchError(
                 "wrong type", column=self._name, key=key,
@@ -286,6 +289,7 @@ class EditableNestedColumn(NestedColumn):
 
     def __delitem__(self, key: Key) -> None:
         """Stage the deletion of a sample with all its subsamples."""
+        self._checkout._check_open()
         if key not in self:
             raise not_found(self._name, [key])
         for subsample in list(self[key]):

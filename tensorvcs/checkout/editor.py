@@ -16,12 +16,13 @@ from tensorvcs.errors import (
     ColumnExistsError,
     ColumnNotFoundError,
     InvalidColumnError,
+    InvalidInputError,
     with_hint,
 )
 from tensorvcs.history.commit import check_message
 from tensorvcs.history.diff import Diff, diff_columns
 from tensorvcs.history.snapshot import Columns, ColumnState
-from tensorvcs.objects.commit import Identity
+from tensorvcs.objects.commit import Identity, check_metadata
 from tensorvcs.objects.dtype import dtype_name
 from tensorvcs.objects.schema import Schema, check_column_name
 from tensorvcs.tree.tree import Tree
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike
 
-    from tensorvcs.errors import ConflictError, StateError
+    from tensorvcs.errors import BranchNotFoundError, ConflictError, StateError
     from tensorvcs.history.commit import Commit
     from tensorvcs.objects.schema import CodecChoice
     from tensorvcs.storage.interfaces import Stores
@@ -55,7 +56,7 @@ class StagingArea(Protocol):
         message: str,
         author: Identity | None,
         metadata: Mapping[str, str] | None,
-    ) -> tuple[Commit, Columns] | StateError | ConflictError:
+    ) -> tuple[Commit, Columns] | BranchNotFoundError | StateError | ConflictError:
         """Commit columns inside a transaction, or return why that cannot be."""
         ...
 
@@ -98,6 +99,7 @@ class EditableCheckout:
         self._base_columns = base_columns
         self._area = area
         self._staged = StagedColumns(stores, nodes, columns)
+        self._flushed_columns = dict(columns)
         self._readers: dict[str, ColumnReader] = {}
         self._is_closed = False
 
@@ -332,6 +334,10 @@ class EditableCheckout:
             Nothing differs from the branch.
         MergeConflictError
             The branch has moved, and changed the same samples in another way. Staging stays.
+        BranchNotFoundError
+            The branch was deleted or renamed in the meantime. Staging stays.
+        InvalidInputError
+            The message is empty, or author or metadata are not legal.
         IdentityMissingError
             No author is given and the repository has no user.
 
@@ -341,14 +347,19 @@ class EditableCheckout:
         """
         self._check_open()
         check_message(message)
+        pairs = check_metadata(metadata)
         who = Identity.parse(author) if isinstance(author, str) else author
+        if who is not None and not isinstance(who, Identity):
+            raise InvalidInputError(
+                f"an author is an Identity or a str, not {type(who).__name__}: {str(who)[:80]!r}"
+            )
         self._area.check_identity(who)
         try:
             self._seal_large()
             with self._stores.transaction():
                 self._stores.tensors.seal()
                 columns = self._staged.folded()
-                made = self._area.commit(columns, message, who, metadata)
+                made = self._area.commit(columns, message, who, pairs)
                 if not isinstance(made, tuple) and (self._staged.has_edits or self._is_reshaped):
                     self._area.save(columns)
         except BaseException:
@@ -391,11 +402,12 @@ class EditableCheckout:
 
     def _settle(self, columns: Columns) -> None:
         self._staged.settle(columns)
+        self._flushed_columns = dict(columns)
         self._is_reshaped = False
 
     def _drop_unflushed(self) -> None:
         self._stores.tensors.discard()
-        self._staged.drop_edits()
+        self._settle(self._flushed_columns)
         self._readers = {}
 
     # Its life

@@ -8,6 +8,7 @@ just 0, 1, …
 from __future__ import annotations
 
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -159,7 +160,7 @@ class ArrayTableSource:
                     rows = next(blocks, None)
                     if rows is None:
                         break
-                    values = [str(text) for text in rows.tolist()] if array.is_text else rows
+                    values = texts_of(rows) if array.is_text else rows
                 yield Batch({column: ColumnBatch(list(islice(keys, len(values))), values)})
                 done += len(values)
                 if self._progress is not None:
@@ -185,7 +186,7 @@ class ArrayTableSource:
                 )
             with damage_named(f"{self._where}: {name}{suffix}"):
                 for rows in array.blocks(_MAX_BLOCK_COUNT):
-                    found += rows.tolist()
+                    found += texts_of(rows) if array.is_text else rows.tolist()
         if not has_keys:
             return range(count)
         if len(found) != count:
@@ -193,6 +194,21 @@ class ArrayTableSource:
                 f"array {name!r} has {count} samples and {len(found)} keys", path=self._where
             )
         return found
+
+
+def texts_of(rows: NDArray[Any]) -> list[str]:
+    """Return the texts of an array of dtype U or of objects.
+
+    Raises
+    ------
+    ValueError
+        A number in the array is no character; Python itself would fail on it in odd ways.
+    """
+    if rows.dtype.kind == "U" and rows.size and rows.dtype.itemsize:
+        codes = rows.view(np.dtype("u4").newbyteorder(rows.dtype.byteorder))
+        if int(codes.max()) > sys.maxunicode or bool(((codes >> 11) == 0xD800 >> 11).any()):
+            raise ValueError("a text holds numbers that are no characters")
+    return [str(text) for text in rows.tolist()]
 
 
 def block_count(row_nbytes: int) -> int:

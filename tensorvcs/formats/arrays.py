@@ -325,12 +325,12 @@ class NpyFormat:
         # Keys of an earlier export would be taken for the keys of this one.
         stale = [destination.with_name(stem + suffix + ".npy") for suffix in (INT_KEYS, STR_KEYS)]
         check_free([*paths, *stale], overwrite=options.overwrite)
-        for path in stale:
-            path.unlink(missing_ok=True)
-        # The keys first: the data never stands there without them.
-        for path, (_, write) in reversed(list(zip(paths, members, strict=True))):
-            with whole_file(path) as file:
-                write(file)
+        with ExitStack() as stack:
+            # The last that is entered appears first: the data never stands there without its keys.
+            for path, (_, write) in zip(paths, members, strict=True):
+                write(stack.enter_context(whole_file(path)))
+            for path in stale:
+                path.unlink(missing_ok=True)
         return len(paths)
 
     def _write_folder(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -52,7 +52,7 @@ def key_of_path(path: str) -> str:
         part[: -len(_NOTHING)] if part.endswith(_NOTHING) and part != _NOTHING else part + "/"
         for part in path.split("/")
     )
-    return unquote(text[:-1].replace(_NOTHING, ""))
+    return unquote(text.removesuffix("/").replace(_NOTHING, ""))
 
 
 def _parts(component: str) -> Iterator[str]:
@@ -142,8 +142,8 @@ def _percent_letters(name: str, count: int) -> str:
             spelled += percent(name[at])
             at += 1
             count -= 1
-    assert not count, name
-    return spelled + name[at:]
+    # Where no character is left, the mark of a part that goes on, with nothing behind it.
+    return spelled + name[at:] + _NOTHING * count
 
 
 def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
@@ -199,7 +199,8 @@ def partial_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 @contextmanager

@@ -104,7 +104,8 @@ def is_ancestor(objects: ObjectStore, ancestor: CommitDigest, of: CommitDigest) 
 
     Notes
     -----
-    Reads no commit of a generation at or below that of `ancestor`.
+    Stops at the generation of `ancestor`: the parents of a commit of the next generation are
+    not read.
     """
     if ancestor == of:
         return True
@@ -118,6 +119,8 @@ def is_ancestor(objects: ObjectStore, ancestor: CommitDigest, of: CommitDigest) 
                 continue
             if ancestor in commit.parents:
                 return True
+            if commit.generation == floor + 1:
+                continue
             fresh = [parent for parent in commit.parents if parent not in seen]
             seen.update(fresh)
             queue += fresh

@@ -30,6 +30,7 @@ from tensorvcs.tree.tree import Tree
 if TYPE_CHECKING:
     from tensorvcs.objects.commit import Identity, Timestamp
     from tensorvcs.objects.digest import CommitDigest
+    from tensorvcs.objects.schema import Schema
     from tensorvcs.storage.interfaces import Stores
     from tensorvcs.tree.nodes import Nodes
 
@@ -202,7 +203,7 @@ def _merge_column(
         kind = "delete/modify" if ours is None else "modify/delete"
         conflicts.add_column(Conflict(name, None, kind))
         return wins
-    is_alike = holds_same_values(ours.schema, theirs.schema)
+    is_alike = _may_share_values(ours.schema, theirs.schema)
     if not is_alike or (base is not None and not holds_same_values(base.schema, ours.schema)):
         conflicts.add_column(Conflict(name, None, "schema"))
         return wins
@@ -223,6 +224,14 @@ def _merge_column(
     if strategy == "theirs" and len(found.conflicts):
         tree = _take_theirs(nodes, tree, found.conflicts)
     return ColumnState(schema, tree)
+
+
+def _may_share_values(ours: Schema, theirs: Schema) -> bool:
+    """Tell whether every value of one schema is one of the other: they differ in codec at most."""
+    return holds_same_values(ours, theirs) and (ours.shape, ours.variable_shape) == (
+        theirs.shape,
+        theirs.variable_shape,
+    )
 
 
 def _take_theirs(nodes: Nodes, tree: Tree, conflicts: Conflicts) -> Tree:

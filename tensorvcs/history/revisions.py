@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from tensorvcs.storage.interfaces import ObjectStore, RefStore
 
 MIN_PREFIX_DIGITS = 4
-_SUFFIX = re.compile(r"[~^]\d*")
-_REVISION = re.compile(r"(?P<name>.*?)(?P<suffixes>(?:[~^]\d*)*)\Z", re.DOTALL)
-_PAST = re.compile(r"(?P<branch>.*)@\{(?P<steps>\d+)\}\Z", re.DOTALL)
+_SUFFIX = re.compile(r"[~^][0-9]*")
+_REVISION = re.compile(r"(?P<name>.*?)(?P<suffixes>(?:[~^][0-9]{0,9})*)\Z", re.DOTALL)
+_PAST = re.compile(r"(?P<branch>.*)@\{(?P<steps>[0-9]{1,9})\}\Z", re.DOTALL)
 
 
 def resolve(objects: ObjectStore, refs: RefStore, revision: str) -> CommitDigest:
@@ -122,7 +122,7 @@ def _by_prefix(objects: ObjectStore, prefix: str) -> CommitDigest:
 def _past_value(
     objects: ObjectStore, refs: RefStore, branch: str, steps: int, revision: str
 ) -> CommitDigest:
-    name = BRANCHES + (branch or current_branch(refs))
+    name = BRANCHES + (current_branch(refs) if branch in ("", "@", HEAD) else branch)
     value = refs.get(name)
     left = steps
     if left:

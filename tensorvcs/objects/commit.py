@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tensorvcs.errors import InvalidInputError, ObjectDamagedError
 from tensorvcs.objects.digest import (
@@ -16,10 +17,12 @@ from tensorvcs.objects.digest import (
 )
 from tensorvcs.objects.encoding import decode_object, encode_object
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-MICROSECONDS = 1_000_000
+MINUTES_A_DAY = 24 * 60
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
+# A day inside of what a datetime can be, so that no time zone leaves it.
+_FIRST_MICROSECOND = (dt.datetime(1, 1, 2, tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
+_LAST_MICROSECOND = (dt.datetime(9999, 12, 30, tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +62,31 @@ class Timestamp:
     microseconds: int
     offset_minutes: int = 0
 
+    def __post_init__(self) -> None:
+        if not (
+            type(self.microseconds) is int
+            and type(self.offset_minutes) is int
+            and abs(self.offset_minutes) < MINUTES_A_DAY
+            and _FIRST_MICROSECOND <= self.microseconds <= _LAST_MICROSECOND
+        ):
+            raise InvalidInputError(
+                f"{self.microseconds!r} microseconds at an offset of {self.offset_minutes!r} "
+                "minutes is no time between the years 1 and 9999"
+            )
+
     @classmethod
     def of(cls, moment: dt.datetime) -> Timestamp:
         """Return the timestamp of an aware datetime."""
         offset = moment.utcoffset()
         if offset is None:
             raise InvalidInputError(f"{moment} has no time zone")
-        since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-        microseconds = since // dt.timedelta(microseconds=1)
-        return cls(microseconds, int(offset.total_seconds() // 60))
+        return cls((moment - _EPOCH) // _MICROSECOND, int(offset.total_seconds() // 60))
 
     @property
     def moment(self) -> dt.datetime:
         """The instant as an aware datetime in the writer's time zone."""
         zone = dt.timezone(dt.timedelta(minutes=self.offset_minutes))
-        epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-        return (epoch + dt.timedelta(microseconds=self.microseconds)).astimezone(zone)
+        return (_EPOCH + dt.timedelta(microseconds=self.microseconds)).astimezone(zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +107,34 @@ class Snapshot:
 
     columns: Mapping[str, ColumnEntry] = field(default_factory=dict)
 
-    def encode(self) -> bytes:
-        """Return the canonical bytes."""
+    def _fields(self) -> dict[str, Any]:
         columns = {
             name: {"schema": dict(entry.schema), "tree": dict(entry.tree)}
             for name, entry in self.columns.items()
         }
-        return encode_object("snapshot", 1, {"columns": columns})
+        return {"columns": columns}
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        return encode_object("snapshot", 1, self._fields())
 
     @classmethod
     def decode(cls, content: bytes) -> Snapshot:
         """Read canonical bytes; raise ObjectDamagedError when they are not."""
         fields = decode_object(content, "snapshot", 1)
         try:
-            return cls(
+            snapshot = cls(
                 {
                     name: ColumnEntry(column["schema"], column["tree"])
                     for name, column in sorted(fields["columns"].items())
                 }
             )
-        except (KeyError, TypeError, AttributeError) as error:
+            is_same = snapshot._fields() == fields
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ObjectDamagedError(f"a snapshot lacks the field {error}") from error
+        if not is_same:
+            raise ObjectDamagedError("a snapshot has fields that are not known")
+        return snapshot
 
     @property
     def digest(self) -> SnapshotDigest:
@@ -144,21 +163,20 @@ class CommitObject:
     message: str
     metadata: Mapping[str, str] = field(default_factory=dict)
 
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "snapshot": self.snapshot.hex(),
+            "parents": [parent.hex() for parent in self.parents],
+            "generation": self.generation,
+            "author": _person(self.author, self.author_time),
+            "committer": _person(self.committer, self.commit_time),
+            "message": self.message,
+            "metadata": dict(self.metadata),
+        }
+
     def encode(self) -> bytes:
         """Return the canonical bytes."""
-        return encode_object(
-            "commit",
-            1,
-            {
-                "snapshot": self.snapshot.hex(),
-                "parents": [parent.hex() for parent in self.parents],
-                "generation": self.generation,
-                "author": _person(self.author, self.author_time),
-                "committer": _person(self.committer, self.commit_time),
-                "message": self.message,
-                "metadata": dict(self.metadata),
-            },
-        )
+        return encode_object("commit", 1, self._fields())
 
     @classmethod
     def decode(cls, content: bytes) -> CommitObject:
@@ -167,10 +185,10 @@ class CommitObject:
         try:
             author, author_time = _read_person(fields["author"])
             committer, commit_time = _read_person(fields["committer"])
-            return cls(
+            commit = cls(
                 snapshot=SnapshotDigest(_read_digest(fields["snapshot"])),
                 parents=tuple(CommitDigest(_read_digest(text)) for text in fields["parents"]),
-                generation=int(fields["generation"]),
+                generation=_read_count(fields["generation"]),
                 author=author,
                 author_time=author_time,
                 committer=committer,
@@ -180,6 +198,9 @@ class CommitObject:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ObjectDamagedError(f"a commit cannot be read: {error}") from error
+        if commit._fields() != fields:
+            raise ObjectDamagedError("a commit has fields of another kind, or not known")
+        return commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,18 +213,17 @@ class TagObject:
     time: Timestamp
     message: str
 
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "commit": self.commit.hex(),
+            "name": self.name,
+            "tagger": _person(self.tagger, self.time),
+            "message": self.message,
+        }
+
     def encode(self) -> bytes:
         """Return the canonical bytes."""
-        return encode_object(
-            "tag",
-            1,
-            {
-                "commit": self.commit.hex(),
-                "name": self.name,
-                "tagger": _person(self.tagger, self.time),
-                "message": self.message,
-            },
-        )
+        return encode_object("tag", 1, self._fields())
 
     @classmethod
     def decode(cls, content: bytes) -> TagObject:
@@ -211,7 +231,7 @@ class TagObject:
         fields = decode_object(content, "tag", 1)
         try:
             tagger, time = _read_person(fields["tagger"])
-            return cls(
+            tag = cls(
                 CommitDigest(_read_digest(fields["commit"])),
                 str(fields["name"]),
                 tagger,
@@ -220,11 +240,30 @@ class TagObject:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ObjectDamagedError(f"a tag cannot be read: {error}") from error
+        if tag._fields() != fields:
+            raise ObjectDamagedError("a tag has fields of another kind, or not known")
+        return tag
 
     @property
     def digest(self) -> TagDigest:
         """The name of the tag object."""
         return TagDigest(digest_of(self.encode()))
+
+
+def check_metadata(metadata: object) -> dict[str, str]:
+    """Return the metadata of a commit as a dict, or raise InvalidInputError when it is none."""
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise InvalidInputError(f"metadata is a mapping, not {type(metadata).__name__}")
+    for name, text in metadata.items():
+        for part in (name, text):
+            if not isinstance(part, str) or not is_unicode(part):
+                raise InvalidInputError(
+                    f"metadata {str(name)[:80]!r} is no text, or has one of {type(text).__name__}, "
+                    "or one with an unpaired surrogate; expected str to str"
+                )
+    return {str(name): str(text) for name, text in metadata.items()}
 
 
 def is_unicode(text: str) -> bool:
@@ -244,8 +283,14 @@ def _person(who: Identity, when: Timestamp) -> dict[str, Any]:
 def _read_person(fields: Mapping[str, Any]) -> tuple[Identity, Timestamp]:
     return (
         Identity(fields["name"], fields["email"]),
-        Timestamp(int(fields["time"]), int(fields["offset"])),
+        Timestamp(fields["time"], fields["offset"]),
     )
+
+
+def _read_count(number: object) -> int:
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{number!r} is no count")
+    return number
 
 
 def _read_digest(text: str) -> bytes:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from tensorvcs.errors import ObjectDamagedError, UnsupportedFormatError
+
+_NUMBER = re.compile(rb"[1-9][0-9]{0,8}")
 
 
 def encode_object(kind: str, version: int, fields: dict[str, Any]) -> bytes:
@@ -35,16 +38,22 @@ def decode_object(content: bytes, kind: str, version: int) -> dict[str, Any]:
     if found_kind != kind.encode():
         raise ObjectDamagedError(f"expected an object of kind {kind!r}, found {line[:40]!r}")
     if found_version != str(version).encode():
-        if found_version.isdigit() and int(found_version) > version:
+        if _NUMBER.fullmatch(found_version) and int(found_version) > version:
             raise UnsupportedFormatError(
                 f"a {kind} object has version {int(found_version)}; "
                 f"this TensorVCS reads up to {version}"
             )
         raise ObjectDamagedError(f"a {kind} object has the version {found_version[:20]!r}")
     try:
-        fields = json.loads(text)
+        fields = json.loads(text, parse_float=_refuse_float, parse_constant=_refuse_float)
+        # Texts with an unpaired surrogate, and numbers of many digits, have no spelling either.
+        canonical = encode_object(kind, version, fields)
     except (ValueError, RecursionError) as error:
         raise ObjectDamagedError(f"a {kind} object is no JSON: {error}") from error
-    if not isinstance(fields, dict) or encode_object(kind, version, fields) != content:
+    if not isinstance(fields, dict) or canonical != content:
         raise ObjectDamagedError(f"a {kind} object is not in its canonical spelling")
     return fields
+
+
+def _refuse_float(spelling: str) -> None:
+    raise ValueError(f"{spelling[:40]} is no integer")

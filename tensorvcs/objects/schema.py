@@ -60,6 +60,9 @@ class Schema:
             raise InvalidColumnError(
                 f"codec {self.codec!r} is not one of {', '.join(get_args(CodecChoice))}"
             )
+        for what in ("variable_shape", "nested"):
+            if type(getattr(self, what)) is not bool:
+                raise InvalidColumnError(f"{what} is a bool, not {getattr(self, what)!r}")
         if self.kind != "ndarray":
             if self.dtype or self.shape is not None or self.variable_shape:
                 raise InvalidColumnError(f"a {self.kind} column has no dtype and no shape")

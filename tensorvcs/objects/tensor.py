@@ -79,6 +79,8 @@ def canonical_array(value: object, dtype: str) -> NDArray[Any]:
         The dtype differs or the conversion is not exact.
     """
     wanted = dtype_from_name(dtype)
+    if isinstance(value, np.ma.MaskedArray):
+        raise SchemaMismatchError("a masked array has no one value at its masked elements")
     if isinstance(value, (np.ndarray, np.generic)):
         array: NDArray[Any] = np.asarray(value)
         try:
@@ -89,9 +91,6 @@ def canonical_array(value: object, dtype: str) -> NDArray[Any]:
             raise SchemaMismatchError("wrong dtype", found=found, expected=dtype)
     else:
         array = _exact_array(value, wanted, dtype)
-    if isinstance(array, np.ma.MaskedArray):
-        raise SchemaMismatchError("a masked array has no one value at its masked elements")
-    array = np.asarray(array)
     if dtype == "bool" and array.size and bool((array.view(np.uint8) > 1).any()):
         array = array.view(np.uint8) != 0
     if array.dtype != wanted:
@@ -104,27 +103,34 @@ def _exact_array(value: object, wanted: np.dtype[Any], dtype: str) -> NDArray[An
     if hasattr(value, "__array__"):
         return canonical_array(np.asarray(value), dtype)
     try:
-        with np.errstate(all="ignore"):
-            source = np.asarray(value)
-            if source.dtype.hasobject or source.dtype.kind in "USMmV":
-                raise SchemaMismatchError(
-                    "cannot be converted to an array of numbers",
-                    found=type(value).__name__,
-                    expected=dtype,
-                )
-            converted = source.astype(wanted)
-            back = converted.astype(source.dtype)
+        source = np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
         raise SchemaMismatchError(
             f"cannot be converted to an array: {error}",
             found=type(value).__name__,
             expected=dtype,
         ) from error
-    exact = back == source
-    if source.dtype.kind in "fc":
-        exact |= np.isnan(back) & np.isnan(source)
-    if source.size and source.dtype.kind == "b" and dtype != "bool":
-        raise SchemaMismatchError("wrong dtype", found="bool", expected=dtype)
+    try:
+        found = dtype_name(source.dtype)
+    except InvalidColumnError as error:
+        raise SchemaMismatchError(
+            "cannot be converted to an array of numbers",
+            found=type(value).__name__,
+            expected=dtype,
+        ) from error
+    is_narrower = found == "bool" or (source.dtype.kind == "c" and wanted.kind != "c")
+    if source.size and found != dtype and is_narrower:
+        raise SchemaMismatchError("wrong dtype", found=found, expected=dtype)
+    with np.errstate(all="ignore"):
+        converted = source.astype(wanted)
+        real = converted if source.dtype.kind == "c" else converted.real
+        back = real.astype(source.dtype)
+        exact = back == source
+        if source.dtype.kind in "iu":
+            # The bits of -1 as an unsigned number come back as -1, so the signs are compared too.
+            exact &= (source < 0) == (real < 0)
+        elif source.dtype.kind != "b":
+            exact |= np.isnan(back) & np.isnan(source)
     if not bool(np.all(exact)):
         raise SchemaMismatchError(
             "the conversion would change values", found=str(source.dtype), expected=dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ def create_folder(path: Path, *, bare: bool) -> Folder:
     if bare and path.exists() and any(path.iterdir()):
         raise InvalidInputError(f"{path} is not empty; a bare repository needs an empty folder")
     made = _first_missing(path)
-    building = path.parent / f".{path.name}.new-{os.getpid()}" if bare else path / ".tensorvcs.new"
+    building = (path.parent if bare else path) / f"{FOLDER_NAME}.new-{os.getpid()}"
     try:
         path.mkdir(parents=True, exist_ok=True)
         if building.exists():
@@ -108,8 +109,7 @@ def create_folder(path: Path, *, bare: bool) -> Folder:
         sync_folder(root.parent)
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
+        _remove_empty(path, made)
         raise StorageError(f"cannot make a repository at {path}: {error}") from error
     return Folder(root, bare)
 
@@ -120,6 +120,16 @@ def _first_missing(path: Path) -> Path | None:
         missing = path
         path = path.parent
     return missing
+
+
+def _remove_empty(path: Path, made: Path | None) -> None:
+    """Remove `path` and the folders above it up to `made`, as far as nobody has filled them."""
+    with suppress(OSError):
+        while made is not None:
+            path.rmdir()
+            if path == made:
+                return
+            path = path.parent
 
 
 def find_folder(path: Path) -> Folder | None:

@@ -11,7 +11,9 @@ import os
 import secrets
 import threading
 from array import array
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,7 +36,7 @@ from tensorvcs.storage.pack_index import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -49,6 +51,12 @@ _NUMBERS_BLOCK_NBYTES = 32 << 10
 _STREAMED_METADATA_NBYTES = 256 << 10
 _SMALL_METADATA_NBYTES = 8 << 10
 _SYNC_NBYTES = 32 << 20
+# Larger writes give no larger pages in the cache of the system.
+_WRITE_NBYTES = 16 << 20
+_DIRECT_NBYTES = 64 << 20
+# Rows that start at a multiple of 1024 bytes would collide, in the store buffers of the
+# processor, with buffers of numpy, which start 16 bytes after one.
+_SHIFT_NBYTES = 64
 _HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError)
 
 
@@ -109,6 +117,7 @@ class PackWriter:
         self.row_count = 0
         self._writers: list[DatasetWriter] = []
         self._records: list[DatasetRecord] = []
+        self._worker: ThreadPoolExecutor | None = None
         self._syncing: threading.Thread | None = None
         self._unsynced_nbytes = 0
         with self._translated():
@@ -173,15 +182,27 @@ class PackWriter:
         self._writers.append(writer)
         return writer
 
-    def write_slab(self, dataset: h5py.Dataset, row: int, data: Any, nbytes: int) -> int:
-        """Write the chunk that starts at `row`; return its checksum."""
-        corner = (row,) + (0,) * (dataset.ndim - 1)
-        with self._translated():
-            dataset.id.write_direct_chunk(corner, data)
-        self._sync_behind(nbytes)
-        return xxhash.xxh3_64_intdigest(data)
+    def run(self, task: Callable[[], None]) -> Future[None]:
+        """Run a task beside this thread, after those given before."""
+        if self._worker is None:
+            self._worker = ThreadPoolExecutor(1, "tensorvcs-pack")
+        return self._worker.submit(task)
 
-    def _sync_behind(self, nbytes: int) -> None:
+    def write_at(self, offset: int, data: memoryview) -> None:
+        """Write bytes to a place in the file that HDF5 has set aside for them."""
+        with self._translated():
+            while len(data):
+                count = os.pwrite(self._descriptor, data[:_WRITE_NBYTES], offset)
+                self.sync_behind(count)
+                data, offset = data[count:], offset + count
+
+    def write_chunk(self, dataset: h5py.Dataset, row: int, frame: bytes) -> None:
+        """Write the compressed chunk that starts at `row`."""
+        with self._translated():
+            dataset.id.write_direct_chunk((row,) + (0,) * (dataset.ndim - 1), frame)
+        self.sync_behind(len(frame))
+
+    def sync_behind(self, nbytes: int) -> None:
         """Have the system write back what is there already, beside the slabs to come."""
         self._unsynced_nbytes += nbytes
         if self._unsynced_nbytes < _SYNC_NBYTES:
@@ -196,7 +217,10 @@ class PackWriter:
         with suppress(OSError):
             os.fdatasync(self._descriptor)
 
-    def _wait_for_sync(self) -> None:
+    def _end_threads(self) -> None:
+        if self._worker is not None:
+            self._worker.shutdown()
+            self._worker = None
         if self._syncing is not None:
             self._syncing.join()
             self._syncing = None
@@ -231,7 +255,7 @@ class PackWriter:
                     [digest_blocks, row_blocks]
                     + [b for r in self._records for b in (r.slabs, r.offsets, r.shapes)],
                 )
-            self._wait_for_sync()
+            self._end_threads()
             record = PackRecord(
                 pack_id=self._pack_id,
                 file_nbytes=file_nbytes,
@@ -261,7 +285,7 @@ class PackWriter:
 
     def abort(self) -> None:
         """Give up: close and remove the temporary file."""
-        self._wait_for_sync()
+        self._end_threads()
         with suppress(OSError):
             # HDF5 keeps a file open that it could not flush; its space is freed all the same.
             os.ftruncate(self._descriptor, 0)
@@ -271,6 +295,128 @@ class PackWriter:
             self._file.close()
         with suppress(OSError):
             os.close(self._descriptor)
+
+
+class _SlabStream:
+    """Bytes cut into slabs of one size, written many at a time.
+
+    HDF5 sets the chunks aside, without writing them, and their bytes go to the file past it: a
+    write of many slabs lets the system cache the file in large pages, from which rows are read
+    at random a fifth faster, and runs beside the caller.
+    """
+
+    def __init__(
+        self,
+        pack: PackWriter,
+        dataset: h5py.Dataset,
+        *,
+        slab_nbytes: int,
+        unit_nbytes: int,
+        known_nbytes: int | None,
+    ) -> None:
+        self._pack = pack
+        self._dataset = dataset
+        self._slab_nbytes = slab_nbytes
+        self._unit_nbytes = unit_nbytes
+        slabs_a_write = max(1, _WRITE_NBYTES // slab_nbytes)
+        if known_nbytes is not None:
+            slabs_a_write = min(slabs_a_write, max(1, -(-known_nbytes // slab_nbytes)))
+        self._write_nbytes = slabs_a_write * slab_nbytes
+        self._buffers: list[NDArray[np.uint8]] = []
+        self._running: tuple[Future[None], NDArray[np.uint8]] | None = None
+        self._filled = 0
+        self._nbytes = 0
+        self._checks: dict[int, int] = {}
+
+    def put(self, data: memoryview) -> None:
+        """Add bytes; they are not needed any more when this returns."""
+        while len(data):
+            if not self._filled and len(data) >= self._write_nbytes:
+                count = min(len(data), _DIRECT_NBYTES) // self._slab_nbytes * self._slab_nbytes
+                self._write_directly(data[: max(count, self._slab_nbytes)])
+                data = data[max(count, self._slab_nbytes) :]
+                continue
+            part = data[: self._write_nbytes - self._filled]
+            self._buffer()[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            data = data[len(part) :]
+            if self._filled == self._write_nbytes:
+                self._write_buffer(self._filled)
+
+    def _buffer(self) -> NDArray[np.uint8]:
+        """Return the buffer being filled: one of two, the other being written."""
+        if not self._buffers:
+            self._buffers.append(np.empty(self._write_nbytes, np.uint8))
+        return self._buffers[0]
+
+    def _set_aside(self, nbytes: int, padding: int = 0) -> list[tuple[int, int, int]]:
+        """Have HDF5 find place for the next bytes.
+
+        Returns (slab, offset, nbytes) of each stretch of slabs that lie back to back.
+        """
+        first = self._nbytes // self._slab_nbytes
+        count = (nbytes + padding) // self._slab_nbytes
+        self._nbytes += nbytes
+        units = self._nbytes // self._unit_nbytes
+        dataset = self._dataset
+        if dataset.shape[0] < units:
+            dataset.id.set_extent((units, *dataset.shape[1:]))
+        slab_units = self._slab_nbytes // self._unit_nbytes
+        rest = (0,) * (dataset.ndim - 1)
+
+        def offset_of(slab: int) -> int:
+            corner = (slab * slab_units, *rest)
+            return int(dataset.id.get_chunk_info_by_coord(corner).byte_offset)
+
+        start = offset_of(first)
+        if offset_of(first + count - 1) - start == (count - 1) * self._slab_nbytes:
+            return [(first, start, count * self._slab_nbytes)]
+        return [(i, offset_of(i), self._slab_nbytes) for i in range(first, first + count)]
+
+    def _check(self, first: int, data: memoryview) -> None:
+        size = self._slab_nbytes
+        for i in range(len(data) // size):
+            self._checks[first + i] = xxhash.xxh3_64_intdigest(data[i * size : (i + 1) * size])
+
+    def _write_directly(self, data: memoryview) -> None:
+        """Write whole slabs from the memory of the caller, the checksums beside."""
+        first = self._nbytes // self._slab_nbytes
+        checking = self._pack.run(partial(self._check, first, data))
+        try:
+            for _, offset, nbytes in self._set_aside(len(data)):
+                self._pack.write_at(offset, data[:nbytes])
+                data = data[nbytes:]
+        finally:
+            checking.result()
+
+    def _write_buffer(self, nbytes: int, padding: int = 0) -> None:
+        """Have the buffer written, and take the other one."""
+        places = self._set_aside(nbytes, padding)
+        buffer = self._buffers.pop(0)
+
+        def write() -> None:
+            data = buffer.data
+            for slab, offset, size in places:
+                self._pack.write_at(offset, data[:size])
+                self._check(slab, data[:size])
+                data = data[size:]
+
+        if self._running is not None:
+            self._running[0].result()
+            self._buffers.append(self._running[1])
+        self._running = (self._pack.run(write), buffer)
+        self._filled = 0
+
+    def close(self) -> Blocks:
+        """Write what is left, padded with zeros, and return where the slabs are."""
+        if self._filled:
+            padding = -self._filled % self._slab_nbytes
+            self._buffer()[self._filled : self._filled + padding] = 0
+            self._write_buffer(self._filled, padding)
+        if self._running is not None:
+            self._running[0].result()
+        self._running, self._buffers = None, []
+        return _slabs(self._dataset, [self._checks[i] for i in range(len(self._checks))])
 
 
 class RowsWriter:
@@ -288,10 +434,6 @@ class RowsWriter:
         self.digests: list[NDArray[np.uint8]] = []
         self.row_count = 0
         self._slab_rows = _slab_rows(self._row_nbytes, row_count, layout)
-        self._slab: NDArray[np.uint8] | None = None
-        self._filled = 0
-        self._written = 0
-        self._checks = array("Q")
         self._path = f"{layout.dtype}/{'x'.join(map(str, layout.shape)) or 'scalar'}"
         shape = layout.shape
         if len(shape) >= _MAX_HDF5_NDIM:
@@ -301,73 +443,107 @@ class RowsWriter:
             self._path += ".blosc"
             slab_nbytes = self._slab_rows * self._row_nbytes
             options = codecs.filter_options(dtype.itemsize, slab_nbytes, layout.compressor)
-        self._row_shape = shape
-        self._dataset = _create_chunked(
+        dataset = _create_chunked(
             file,
             self._path,
             _hdf5_dtype(layout.dtype),
-            (None if row_count is None else row_count, *shape),
+            (row_count, *shape),
             chunk=(self._slab_rows, *shape),
             blosc_options=options,
         )
-        self._dataset.attrs["dtype"] = layout.dtype
-        self._dataset.attrs["shape"] = np.array(layout.shape, np.uint64)
+        dataset.attrs["dtype"] = layout.dtype
+        dataset.attrs["shape"] = np.array(layout.shape, np.uint64)
+        self._stream: _SlabStream | _FrameStream
+        if layout.compressor is None:
+            self._stream = _SlabStream(
+                pack,
+                dataset,
+                slab_nbytes=self._slab_rows * self._row_nbytes,
+                unit_nbytes=self._row_nbytes,
+                known_nbytes=None if row_count is None else row_count * self._row_nbytes,
+            )
+        else:
+            self._stream = _FrameStream(
+                pack, dataset, (self._slab_rows, self._row_nbytes), dtype.itemsize, layout
+            )
 
     def append(self, digests: NDArray[np.uint8], rows: NDArray[np.uint8]) -> None:
         """Add rows: digests of shape (n, 32), rows of shape (n, row_nbytes), uint8, contiguous."""
-        count = len(rows)
         self.digests.append(np.array(digests))
-        self.row_count += count
-        self._pack.row_count += count
+        self.row_count += len(rows)
+        self._pack.row_count += len(rows)
         self._pack.payload_nbytes += rows.nbytes
-        taken = 0
-        if self._filled:
-            taken = min(self._slab_rows - self._filled, count)
-            self._keep(rows[:taken])
-        while count - taken >= self._slab_rows:
-            self._write(rows[taken : taken + self._slab_rows])
-            taken += self._slab_rows
-        if taken < count:
-            self._keep(rows[taken:])
-
-    def _keep(self, rows: NDArray[np.uint8]) -> None:
-        """Copy rows to the slab that is not full yet."""
-        if self._slab is None:
-            self._slab = np.zeros((self._slab_rows, self._row_nbytes), np.uint8)
-        self._slab[self._filled : self._filled + len(rows)] = rows
-        self._filled += len(rows)
-        if self._filled == self._slab_rows:
-            self._write(self._slab)
-            self._filled = 0
-
-    def _write(self, rows: NDArray[np.uint8], count: int | None = None) -> None:
-        """Write one slab, of which `count` rows are no padding."""
-        start = self._written
-        self._written += len(rows) if count is None else count
-        if self._dataset.shape[0] < self._written:
-            self._dataset.id.set_extent((self._written, *self._row_shape))
-        data: Any = rows
-        if self._layout.compressor is not None:
-            data = codecs.compress_rows(rows, self._itemsize, self._layout.compressor)
-        self._checks.append(self._pack.write_slab(self._dataset, start, data, len(data)))
+        self._stream.put(rows.reshape(-1).data)
 
     def close(self) -> DatasetRecord:
         """Write the last slab and return the record."""
-        if self._filled:
-            assert self._slab is not None
-            self._slab[self._filled :] = 0
-            self._write(self._slab, self._filled)
-        self._slab = None
         return DatasetRecord(
             path="/" + self._path,
             layout=self._layout,
             row_count=self.row_count,
             slab_rows=self._slab_rows,
             slab_nbytes=self._slab_rows * self._row_nbytes,
-            slabs=_slabs(self._dataset, self._checks),
+            slabs=self._stream.close(),
             offsets=NO_BLOCKS,
             shapes=NO_BLOCKS,
         )
+
+
+class _FrameStream:
+    """Rows that are compressed slab by slab."""
+
+    def __init__(
+        self,
+        pack: PackWriter,
+        dataset: h5py.Dataset,
+        slab_shape: tuple[int, int],
+        itemsize: int,
+        layout: Layout,
+    ) -> None:
+        assert layout.compressor is not None
+        self._pack = pack
+        self._dataset = dataset
+        self._slab_shape = slab_shape
+        self._itemsize = itemsize
+        self._compressor = layout.compressor
+        self._slab = np.zeros(slab_shape, np.uint8)
+        self._filled = 0
+        self._rows = 0
+        self._checks: list[int] = []
+
+    def put(self, data: memoryview) -> None:
+        """Add rows, as bytes."""
+        slab_rows, row_nbytes = self._slab_shape
+        rows = np.frombuffer(data, np.uint8).reshape(-1, row_nbytes)
+        while len(rows):
+            if not self._filled and len(rows) >= slab_rows:
+                self._write(rows[:slab_rows], slab_rows)
+                rows = rows[slab_rows:]
+                continue
+            part = rows[: slab_rows - self._filled]
+            self._slab[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            rows = rows[len(part) :]
+            if self._filled == slab_rows:
+                self._write(self._slab, slab_rows)
+                self._filled = 0
+
+    def _write(self, rows: NDArray[np.uint8], count: int) -> None:
+        """Write one slab, of which `count` rows are no padding."""
+        frame = codecs.compress_rows(rows, self._itemsize, self._compressor)
+        start = self._rows
+        self._rows += count
+        if self._dataset.shape[0] < self._rows:
+            self._dataset.id.set_extent((self._rows, *self._dataset.shape[1:]))
+        self._pack.write_chunk(self._dataset, start, frame)
+        self._checks.append(xxhash.xxh3_64_intdigest(frame))
+
+    def close(self) -> Blocks:
+        """Write the last slab, padded with zeros, and return where the slabs are."""
+        if self._filled:
+            self._slab[self._filled :] = 0
+            self._write(self._slab, self._filled)
+        return _slabs(self._dataset, self._checks)
 
 
 class FramesWriter:
@@ -383,10 +559,6 @@ class FramesWriter:
         self.row_count = 0
         slab_count = 1 if nbytes is None else max(1, -(-nbytes // SLAB_NBYTES))
         self._slab_nbytes = SLAB_NBYTES if nbytes is None else max(1, -(-nbytes // slab_count))
-        self._slab = bytearray(self._slab_nbytes)
-        self._filled = 0
-        self._written = 0
-        self._checks = array("Q")
         self._offsets = array("Q", [0])
         self._shapes = array("Q")
         self._path = {"str": "str/utf8", "bytes": "bytes/any"}.get(
@@ -398,8 +570,11 @@ class FramesWriter:
         self._group.attrs["kind"] = layout.kind
         self._group.attrs["dtype"] = layout.dtype
         self._group.attrs["compression"] = "none" if layout.compressor is None else "blosc"
-        self._dataset = _create_chunked(
+        dataset = _create_chunked(
             self._group, "data", np.dtype(np.uint8), (nbytes,), chunk=(self._slab_nbytes,)
+        )
+        self._stream = _SlabStream(
+            pack, dataset, slab_nbytes=self._slab_nbytes, unit_nbytes=1, known_nbytes=nbytes
         )
 
     def append(
@@ -429,36 +604,15 @@ class FramesWriter:
             end += len(frame)
             self._offsets.append(end)
             self._shapes.extend(shape)
-            self._put(memoryview(frame))
-
-    def _put(self, data: memoryview) -> None:
-        size = self._slab_nbytes
-        taken = 0
-        while taken < len(data):
-            if not self._filled and len(data) - taken >= size:
-                self._write(data[taken : taken + size], size)
-                taken += size
-                continue
-            part = data[taken : taken + size - self._filled]
-            self._slab[self._filled : self._filled + len(part)] = part
-            self._filled += len(part)
-            taken += len(part)
-            if self._filled == size:
-                self._write(self._slab, size)
-                self._filled = 0
-
-    def _write(self, data: bytearray | memoryview, count: int) -> None:
-        start = self._written
-        self._written += count
-        if self._dataset.shape[0] < self._written:
-            self._dataset.id.set_extent((self._written,))
-        self._checks.append(self._pack.write_slab(self._dataset, start, data, len(data)))
+        if max(map(len, frames)) < SLAB_NBYTES:
+            self._stream.put(memoryview(b"".join(frames)))
+        else:
+            for frame in frames:
+                self._stream.put(memoryview(frame))
 
     def close(self) -> DatasetRecord:
         """Write the last slab, offsets and shapes, and return the record."""
-        if self._filled:
-            self._slab[self._filled :] = bytes(self._slab_nbytes - self._filled)
-            self._write(self._slab, self._filled)
+        slabs = self._stream.close()
         offsets = np.frombuffer(self._offsets, np.uint64)
         shapes = NO_BLOCKS
         if self._layout.ndim:
@@ -470,7 +624,7 @@ class FramesWriter:
             row_count=self.row_count,
             slab_rows=0,
             slab_nbytes=self._slab_nbytes,
-            slabs=_slabs(self._dataset, self._checks),
+            slabs=slabs,
             offsets=_write_numbers(self._group, "offsets", offsets, _NUMBERS_BLOCK_NBYTES),
             shapes=shapes,
         )
@@ -527,7 +681,7 @@ def _create_hdf5(path: Path, metadata_nbytes: int) -> h5py.File:
         "w",
         libver=("earliest", "v110"),
         locking=False,
-        meta_block_size=metadata_nbytes,
+        meta_block_size=metadata_nbytes + _SHIFT_NBYTES,
         rdcc_nbytes=0,
     )
 
@@ -549,6 +703,8 @@ def _create_chunked(
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_chunk(chunk)
     plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    if blosc_options is None:
+        plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     plist.set_obj_track_times(False)
     if blosc_options is not None:
         # Optional, so that HDF5 creates the dataset where the filter is not installed.
@@ -561,7 +717,7 @@ def _create_chunked(
     )
 
 
-def _slabs(dataset: h5py.Dataset, checks: array[int]) -> Blocks:
+def _slabs(dataset: h5py.Dataset, checks: Sequence[int]) -> Blocks:
     """Return where HDF5 put the chunks, in order of their rows."""
     found: list[tuple[int, int, int]] = []
     dataset.id.chunk_iter(lambda c: found.append((c.chunk_offset[0], c.byte_offset, c.size)))

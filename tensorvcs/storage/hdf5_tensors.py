@@ -8,6 +8,7 @@ import threading
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -385,7 +386,7 @@ class Hdf5Tensors:
                 catalog = self._refresh()
                 try:
                     found = self._cache.locate(
-                        leaves, counts, load, lambda digests: self._located_in(digests, catalog)
+                        leaves, counts, load, partial(self._located_in, catalog=catalog)
                     )
                 except ObjectNotFoundError:
                     if self._is_current(catalog):

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 REFS_DATABASE = "refs"
 OPERATIONS_DATABASE = "operations"
 _NUMBER = struct.Struct(">Q")
+_MAX_KEY_NBYTES = 511  # of LMDB
+
+
+def _key(name: str) -> bytes | None:
+    """Return the key of a name, or None when no ref can have it."""
+    try:
+        key = name.encode()
+    except UnicodeEncodeError:
+        return None
+    return key if 0 < len(key) <= _MAX_KEY_NBYTES else None
 
 
 class LmdbRefs:
@@ -26,8 +36,11 @@ class LmdbRefs:
 
     def get(self, name: str) -> bytes | None:
         database = self._environment.database(REFS_DATABASE)
+        key = _key(name)
+        if key is None:
+            return None
         with self._environment.read() as txn:
-            return txn.get(name.encode(), db=database)
+            return txn.get(key, db=database)
 
     def items(self, prefix: str = "") -> Mapping[str, bytes]:
         database = self._environment.database(REFS_DATABASE)

@@ -93,6 +93,7 @@ class PackTable:
             self._shape = schema.fixed_shape
             self._dtype = schema.numpy_dtype
             self._row_nbytes = schema.row_nbytes
+            self._parallel_count = _PARALLEL_NBYTES // max(1, self._row_nbytes)
         used = _distinct(locations.sources)
         for number in used:
             sources[number].check_schema(schema)
@@ -145,15 +146,15 @@ class PackTable:
             out = np.empty((count, *self._shape), self._dtype)
         else:
             self._check_out(out, count)
-        flat = array_bytes(out).reshape(count, self._row_nbytes)
         source = self._only
         if source is not None:
             source.ensure_rows(rows)
-            if flat.nbytes < _PARALLEL_NBYTES:
-                source.take(rows, flat)
+            if source.values is not None and count < self._parallel_count:
+                source.values.take(rows, 0, out, "clip")
             else:
-                _take_in_parts(source, rows, flat)
+                _take_in_parts(source, rows, array_bytes(out).reshape(count, self._row_nbytes))
         elif count:
+            flat = array_bytes(out).reshape(count, self._row_nbytes)
             self._gather(self._source_of.take(positions), rows, flat)
         return out
 

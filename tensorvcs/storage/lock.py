@@ -77,6 +77,11 @@ class StagingLock:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def __del__(self) -> None:
+        # An editor that was never closed must not lock its own process out.
+        if getattr(self, "_descriptor", None) is not None:
+            self.release()
+
     def forget(self) -> None:
         """Close the copy that a forked child inherited; the parent keeps the lock."""
         if self._descriptor is not None:

@@ -352,6 +352,8 @@ class MappedRows:
         self._pack = pack
         self._frames: dict[int, codecs.RowFrame] = {}
         self._runs: list[tuple[int, NDArray[np.uint8]]] = []
+        self.values: NDArray[Any] | None = None
+        """All rows as they are, shape (row_count, *shape): only where they lie in one stretch."""
         if record.layout.compressor is None:
             self._find_runs(record)
 
@@ -366,11 +368,11 @@ class MappedRows:
             at = int(starts[low])
             rows = self._pack.content[at : at + count * self.row_nbytes]
             self._runs.append((first, rows.reshape(count, self.row_nbytes)))
-
-    @property
-    def is_raw(self) -> bool:
-        """Whether rows lie in the file as they are."""
-        return bool(self._runs)
+        if len(self._runs) == 1:
+            values = self._runs[0][1].view(self.dtype).reshape(self.row_count, *self.shape)
+            # A gather from an array that is not aligned would copy all of it first.
+            if values.flags.aligned:
+                self.values = values
 
     def rows_of_slab(self, slab: int) -> tuple[int, int]:
         """Return the first row of a slab and the one after its last."""

@@ -143,19 +143,18 @@ def _edit_sort(nodes: Nodes, root: Root | None, width: int, changes: _Changes) -
             )
             entries = join_entries([node_entries(node) for node in loaded], is_text=is_text)
 
-    # Up: the leaves, then each level with the entries of what was written below.
+    # Up: the leaves, then each level with the entries of what was written below, until nothing
+    # further up is left as it was.
     entries, hit = plan.pop()
     fresh = _edit_leaves(nodes, entries.select(hit), width, changes)
     level = 1
-    while plan:
+    while True:
         merged = merge_entries(entries.select(~hit), fresh, is_text=is_text)
-        entries, hit = plan.pop()
-        if not plan and hit[0]:
+        if all(bool(above.all()) for _, above in plan):
             return grow_root(nodes, merged, level, width)
         fresh = write_inner(nodes, merged, level, width)
+        entries, hit = plan.pop()
         level += 1
-    merged = merge_entries(entries.select(~hit), fresh, is_text=is_text)
-    return grow_root(nodes, merged, level, width)
 
 
 def _hit_runs(keys: NDArray[Any], ends: NDArray[np.bool_], changes: _Changes) -> NDArray[np.bool_]:

@@ -50,7 +50,9 @@ class FakeColumn:
         found = [self.values[key] for key in selection]
         if not self.schema.is_fixed_shape:
             return found
-        return np.array(found, self.schema.numpy_dtype).reshape(-1, *self.schema.fixed_shape)
+        return np.array(found, self.schema.numpy_dtype).reshape(
+            len(found), *self.schema.fixed_shape
+        )
 
     def extend(
         self, arrays: NDArray[Any] | Iterable[Any], keys: Iterable[Key] | None = None
@@ -84,7 +86,7 @@ class FakeTarget:
         *,
         variable_shape: bool = False,
     ) -> FakeColumn:
-        assert shape is not None
+        assert shape is not None and dtype is not None
         schema = Schema("ndarray", dtype_name(dtype), tuple(shape), variable_shape=variable_shape)
         return self.add(name, schema)
 

@@ -27,7 +27,7 @@ def paths(tmp_path: Path) -> list[str]:
 
 def test_answers_come_in_the_order_of_the_files(paths: list[str]) -> None:
     pool = DecoderPool(3, {})
-    seen = []
+    seen: list[int] = []
     for answer in pool.answers(paths, headers_only=False):
         for block in answer.blocks:
             assert block.pixels is not None

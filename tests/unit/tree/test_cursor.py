@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
@@ -16,6 +14,7 @@ from tensorvcs.objects.keys import (
 )
 from tensorvcs.tree import cursor
 from tensorvcs.tree.node import encode_inner, encode_leaves
+from tensorvcs.tree.nodes import Nodes
 from tensorvcs.tree.tree import Root, Tree
 from tests.unit.tree.model import (
     TINY,
@@ -28,9 +27,6 @@ from tests.unit.tree.model import (
     objects_of,
     tree_from,
 )
-
-if TYPE_CHECKING:
-    from tensorvcs.tree.nodes import Nodes
 
 ITEMS: Items = {
     **{key: key.to_bytes(2, "big") for key in range(100, 700, 3)},
@@ -126,10 +122,21 @@ def test_blocks_are_read_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cursor, "_GROUP_KEYS", 10)
     monkeypatch.setattr(cursor, "_GROUP_NODES", 1)
     objects = objects_of(memory_nodes())
-    tree = tree_from(type(memory_nodes())(objects, boundary=TINY), ITEMS, 2)
-    nodes = type(memory_nodes())(objects, boundary=TINY)
+    tree = tree_from(Nodes(objects, boundary=TINY), ITEMS, 2)
+    nodes = Nodes(objects, boundary=TINY)
     next(iter(cursor.iter_blocks(nodes, tree)))
     assert objects.get_count < 25 < len(objects.objects) // 4
+
+
+def test_a_pass_over_all_blocks_keeps_inner_nodes_and_no_leaves() -> None:
+    objects = objects_of(memory_nodes())
+    tree = tree_from(Nodes(objects, boundary=TINY), ITEMS, 2)
+    nodes = Nodes(objects, boundary=TINY)
+    leaf_count = len(cursor.leaves(Nodes(objects, boundary=TINY), tree).digests)
+    for expected in (len(objects.objects), leaf_count):
+        objects.get_count = 0
+        assert sum(len(keys) for keys, _ in cursor.iter_blocks(nodes, tree)) == len(ITEMS)
+        assert objects.get_count == expected
 
 
 @pytest.mark.parametrize("prefix", [b"k", b"k1", b"k29", b"k299x", b"a", b"z", b"", b"\xff\xff"])

@@ -79,6 +79,24 @@ def test_a_put_of_what_is_there_writes_nothing() -> None:
     assert objects_of(nodes).put_count == before
 
 
+@pytest.mark.parametrize("left", [[], [END], [0, 2, 4], list(range(0, 100, 2))])
+def test_what_shrinks_or_grows_writes_no_node_but_those_of_the_new_tree(left: list[int]) -> None:
+    nodes = memory_nodes(TINY)
+    all_items: Items = dict.fromkeys(range(0, 400, 2), b"v")
+    few_items: Items = dict.fromkeys(left, b"v")
+    tree = tree_from(nodes, all_items, 1)
+    expected = memory_nodes(TINY)
+    tree_from(expected, all_items, 1)
+    few = tree_from(expected, few_items, 1)
+    deletes = [key for key in all_items if key not in few_items]
+    assert edited(nodes, tree, {}, deletes) == few
+    assert objects_of(nodes).objects == objects_of(expected).objects
+    nodes = memory_nodes(TINY)
+    few = tree_from(nodes, few_items, 1)
+    assert edited(nodes, few, {key: all_items[key] for key in deletes}) == tree
+    assert objects_of(nodes).objects == objects_of(expected).objects
+
+
 def test_a_key_behind_a_closed_run_leaves_the_old_nodes_alone() -> None:
     nodes = memory_nodes(TINY)
     last = next(

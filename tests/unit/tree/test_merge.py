@@ -81,6 +81,13 @@ def test_different_changes_are_conflicts_that_keep_ours() -> None:
     assert items == {**ours, 7: b"t"}
 
 
+def test_deleting_is_not_the_same_as_setting_to_zeros() -> None:
+    _, conflicts = merged_items(without(3), {**BASE, 3: b"\0"})
+    assert conflicts == {3: (b"b", None, b"\0")}
+    _, conflicts = merged_items({**BASE, 3: b"\0"}, without(3))
+    assert conflicts == {3: (b"b", b"\0", None)}
+
+
 def test_a_side_that_deletes_everything_conflicts_where_the_other_changed() -> None:
     items, conflicts = merged_items({}, {**BASE, 3: b"t", 200: b"t"})
     assert conflicts == {3: (b"b", None, b"t")}

@@ -1,0 +1,64 @@
+"""``tvcs stats``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..arguments import prints
+from ..text import count_text, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..context import Caller
+    from ..output import Output
+
+
+@click.command("stats")
+@prints
+def command(caller: Caller, out: Output) -> None:
+    """Show counts and sizes.
+
+    Sizes are in powers of a thousand, and exact with --json.
+
+    \b
+    Examples:
+      tvcs stats
+      tvcs stats --json
+    """
+    with caller.repository() as repo:
+        statistics = repo.stats()
+        document = {**asdict(statistics), "total_nbytes": statistics.total_nbytes}
+        out.show(document, _lines(out, statistics))
+
+
+def _lines(out: Output, statistics: Any) -> Iterator[str]:
+    packs = statistics.packs
+    yield from out.table(
+        [
+            ("branch", statistics.branch),
+            ("commits", f"{statistics.commit_count:,}"),
+            ("branches", f"{statistics.branch_count:,}"),
+            ("tags", f"{statistics.tag_count:,}"),
+            ("packs", _packs_text(packs)),
+            ("loose", f"{count_text(packs.loose_count, 'value')}, {size_text(packs.loose_nbytes)}"),
+            ("index", size_text(statistics.lmdb_nbytes)),
+            ("total", size_text(statistics.total_nbytes)),
+        ]
+    )
+    if statistics.columns:
+        yield ""
+        yield from out.table(
+            (name, column.schema, count_text(column.sample_count, "sample"))
+            for name, column in statistics.columns.items()
+        )
+
+
+def _packs_text(packs: Any) -> str:
+    return (
+        f"{packs.pack_count:,} with {count_text(packs.packed_count, 'value')}, "
+        f"{size_text(packs.pack_file_nbytes)} for {size_text(packs.payload_nbytes)}"
+    )
