@@ -13,25 +13,26 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Each part of the project, and the parts it may import besides itself. Bottom up; `tensorvcs` is
 # the package's own `__init__`, which holds the public names and nothing else.
-_HISTORY = {"errors", "objects", "storage.interfaces", "tree", "history"}
+_HISTORY = {"errors", "objects", "display", "storage.interfaces", "tree", "history"}
 _EVERYTHING_BELOW = _HISTORY | {"checkout", "sync", "maintenance", "storage"}
 _PUBLIC = {"tensorvcs", "errors", "objects", "history", "checkout", "maintenance", "repository"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "objects": {"errors"},
+    # What a person sees of a value: low, so that checkouts and diffs can show themselves.
+    "display": {"errors", "objects"},
     "storage.interfaces": {"errors", "objects"},
     "storage": {"errors", "objects", "storage.interfaces"},
     "tree": {"errors", "objects", "storage.interfaces"},
-    "history": {"errors", "objects", "storage.interfaces", "tree"},
+    "history": {"errors", "objects", "display", "storage.interfaces", "tree"},
     # The three of one level never import each other.
     "checkout": _HISTORY,
     "sync": _HISTORY,
     "maintenance": _HISTORY,
     "repository": _EVERYTHING_BELOW,
-    # The four of one level see the public names, and never the stores.
+    # These see the public names, and never the stores.
     "torch": _PUBLIC,
     "formats": _PUBLIC,
-    "display": _PUBLIC,
     "server": _PUBLIC | {"storage.interfaces", "sync"},
     "tensorvcs": _EVERYTHING_BELOW | {"repository", "torch", "formats", "display"},
     "cli": {"tensorvcs", "errors", "objects", "torch", "formats", "display", "server"},
@@ -51,7 +52,11 @@ CONFINED = {
 # `tensorvcs.torch` is for people who have torch.
 OPTIONAL: dict[str, tuple[str, ...]] = {
     "torch": ("tensorvcs.torch.*",),
-    "PIL": ("tensorvcs.formats.image_decoding", "tensorvcs.formats.images", "tensorvcs.display.*"),
+    "PIL": (
+        "tensorvcs.formats.image_decoding",
+        "tensorvcs.formats.images",
+        "tensorvcs.formats.image_export",
+    ),
     "ml_dtypes": ("tensorvcs.objects.dtype",),
     "rich": ("tensorvcs.display.*", "cli.output"),
     "hdf5plugin": (),
