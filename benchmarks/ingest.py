@@ -83,7 +83,7 @@ def _ingest_rows(setting: Setting, pixels: int, count: int) -> Iterator[Row]:
     )
     yield Row(name, "samples/s", count / seconds, "h5py and fsync", count / min(plain))
     if pixels == 32:
-        figures = hangar_figures(setting, "ingest", setting.size(60_000, 5_000))
+        figures = hangar_figures(setting, "ingest", setting.size(20_000, 5_000))
         hangar = figures.get("ingest_samples_per_second")
         note = "" if figures else ABSENT
         bar = Bar("at least", 15)
@@ -123,7 +123,7 @@ def peak_nbytes():
     lines = open("/proc/self/status").read().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
-path, pixels, count, part = sys.argv[1], *map(int, sys.argv[2:])
+path, pixels, count, part, has_keys = sys.argv[1], *map(int, sys.argv[2:])
 before = peak_nbytes()
 block = np.random.default_rng(0).integers(0, 256, (part, pixels, pixels, 3), dtype=np.uint8)
 flat = block.reshape(part, -1)
@@ -131,7 +131,7 @@ with tv.init(path, user_name="Ada", user_email="ada@example.org") as repo, repo.
     column = co.add_ndarray_column("images", shape=block.shape[1:], dtype="uint8")
     for first in range(0, count, part):
         flat[:, :8].view(np.int64)[:, 0] = np.arange(first, first + part)
-        column.extend(block)
+        column.extend(block, keys=range(first, first + part) if has_keys else None)
     co.commit("images")
 print(json.dumps({"before": before, "peak": peak_nbytes()}))
 """
@@ -141,15 +141,17 @@ def memory(setting: Setting) -> Iterator[Row]:
     """The peak of a process that imports far more than the bar, block by block; on Linux."""
     if not Path("/proc/self/status").exists():
         return
-    for pixels, count in (
-        (32, setting.size(1_000_000, 60_000)),
-        (224, setting.size(16_000, 1_024)),
+    for pixels, count, has_keys in (
+        (32, setting.size(1_000_000, 60_000), True),
+        (32, setting.size(300_000, 60_000), False),
+        (224, setting.size(16_000, 1_024), True),
     ):
         path = setting.folder / f"memory-{pixels}"
         part = max(1, (8 << 20) // (pixels * pixels * 3))
         count -= count % part
+        numbers = [str(number) for number in (pixels, count, part, int(has_keys))]
         done = subprocess.run(
-            [sys.executable, "-c", _CHILD, path, str(pixels), str(count), str(part)],
+            [sys.executable, "-c", _CHILD, path, *numbers],
             check=True,
             capture_output=True,
             text=True,
@@ -157,8 +159,9 @@ def memory(setting: Setting) -> Iterator[Row]:
         )
         figures: dict[str, float] = json.loads(done.stdout)
         shutil.rmtree(path)
+        keys = "given keys" if has_keys else "keys counted on"
         yield Row(
-            f"peak memory of a process that imports {count:,} × {pixels}×{pixels}×3",
+            f"peak memory of a process that imports {count:,} × {pixels}×{pixels}×3, {keys}",
             "bytes",
             figures["peak"],
             "the data",

@@ -83,7 +83,7 @@ HINTS = {
 EXIT_USAGE = 2
 EXIT_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130  # as a shell reports SIGINT
-EXIT_BROKEN_PIPE = 141  # as a shell reports SIGPIPE
+EXIT_BROKEN_PIPE = 1  # as click does
 
 
 def module_name(name: str) -> str:

@@ -36,13 +36,11 @@ class Output:
         self.is_json = is_json
         self._has_colour = has_colour and sys.stdout.isatty()
 
-    def style(
-        self, text: str, colour: str | None = None, *, bold: bool = False, dim: bool = False
-    ) -> str:
+    def style(self, text: str, colour: str | None = None, *, bold: bool = False) -> str:
         """Return text in a colour, or as it is where there are no colours."""
-        if not self._has_colour:
+        if not self._has_colour or not (colour or bold):
             return text
-        return click.style(text, fg=colour, bold=bold or None, dim=dim or None)
+        return click.style(text, fg=colour, bold=bold or None)
 
     def line(self, text: str = "") -> None:
         """Print one line."""

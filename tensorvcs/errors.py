@@ -372,7 +372,10 @@ class DigestMismatchError(CorruptionError):
 
 @dataclass(eq=False)
 class SlabChecksumError(CorruptionError):
-    """A slab of a pack does not have the checksum it was sealed with."""
+    """A slab of a pack does not have the checksum it was sealed with; `digests` are lost."""
+
+    problem: str
+    digests: tuple[bytes, ...] = ()
 
 
 @dataclass(eq=False)

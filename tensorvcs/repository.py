@@ -893,6 +893,7 @@ class Repository:
             progress=progress,
         )
         report.problems[:0] = problems
+        report.value_count = self._tensors.stats().value_count
         return report
 
     def stats(self) -> Statistics:

@@ -20,13 +20,14 @@ from tensorvcs.history.refs import (
 from tensorvcs.history.revisions import resolve
 from tensorvcs.history.snapshot import write_snapshot
 from tensorvcs.objects.commit import EMPTY_SNAPSHOT, Identity, Timestamp
-from tensorvcs.objects.digest import CommitDigest
 from tensorvcs.storage.interfaces import RefChange, Stores
 from tensorvcs.storage.memory import MemoryObjects, memory_stores
 from tensorvcs.tree.nodes import Nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from tensorvcs.objects.digest import CommitDigest
 
 ADA = Identity("Ada", "ada@example.org")
 START_MICROSECONDS = 1_700_000_000_000_000

@@ -59,6 +59,6 @@ def _lines(out: Output, statistics: Any) -> Iterator[str]:
 
 def _packs_text(packs: Any) -> str:
     return (
-        f"{packs.pack_count:,} with {count_text(packs.packed_count, 'value')}, "
-        f"{size_text(packs.pack_file_nbytes)} for {size_text(packs.payload_nbytes)}"
+        f"{packs.pack_count:,} with {count_text(packs.value_count - packs.loose_count, 'value')}, "
+        f"{size_text(packs.file_nbytes)} for {size_text(packs.payload_nbytes)}"
     )

@@ -88,14 +88,27 @@ class ColumnReader:
 
     def read(self, positions: NDArray[np.integer[Any]], out: NDArray[Any] | None) -> Values:
         """Return the values at positions: stacked, or a list."""
+        if out is not None:
+            self._check_out(out, len(positions))
         if self.schema.is_inline:
             return self._read_inline(positions, out)
         table = self.table()
         if self.schema.is_fixed_shape:
             return table.read(positions, out)
-        if out is not None:
-            raise InvalidInputError("out= needs a column of one fixed shape")
         return table.read_list(positions)
+
+    def _check_out(self, out: NDArray[Any], count: int) -> None:
+        if not self.schema.is_fixed_shape:
+            raise InvalidInputError("out= needs a column of one fixed shape")
+        shape, dtype = (count, *self.schema.fixed_shape), self.schema.numpy_dtype
+        if not isinstance(out, np.ndarray):
+            raise InvalidInputError(f"out is an ndarray, not {type(out).__name__}")
+        if out.shape != shape or out.dtype != dtype:
+            raise InvalidInputError(
+                f"out has shape {out.shape} and dtype {out.dtype}; expected {shape} and {dtype}"
+            )
+        if not (out.flags.c_contiguous and out.flags.writeable):
+            raise InvalidInputError("out is not C-contiguous, or is read-only")
 
     def read_few(self, start: int, stop: int) -> Values | None:
         """Return a range of values without the table, or None when the table pays off."""
@@ -121,12 +134,6 @@ class ColumnReader:
         rows = self.inline()
         if out is None:
             return rows.take(positions, axis=0)
-        shape = (len(positions), *self.schema.fixed_shape)
-        if out.shape != shape or out.dtype != self.schema.numpy_dtype:
-            raise InvalidInputError(
-                f"out has shape {out.shape} and dtype {out.dtype}; "
-                f"expected {shape} and {self.schema.numpy_dtype}"
-            )
         rows.take(positions, axis=0, out=out)
         return out
 

@@ -10,7 +10,7 @@ from tensorvcs.errors import ColumnNotFoundError, InvalidInputError, StorageErro
 from tensorvcs.formats.array_tables import block_count
 from tensorvcs.formats.importing import label_names_column
 from tensorvcs.formats.interfaces import ColumnBatch, ExportColumn, ExportOptions
-from tensorvcs.formats.registry import detect_export_format, find_format
+from tensorvcs.formats.registry import accepted, detect_export_format, find_format
 
 if TYPE_CHECKING:
     import os
@@ -78,7 +78,7 @@ def export_from(
     destination : path
         A ``.npy``, ``.npz`` or ``.h5`` file, or a folder for images or single ``.npy`` files.
     columns : sequence of str, optional
-        All columns when omitted, and where a destination holds one alone, the only one that fits.
+        All columns when omitted; or, where the destination holds one alone, the only one that fits.
     keys : iterable of int or str, optional
         These samples, which every column must have; all when omitted.
     format : str
@@ -130,7 +130,12 @@ def export_from(
             aside = {label_folders, label_names_column(label_folders)}
             exported = [column for column in exported if column.name not in aside]
         folders = _folders_of(checkout, label_folders, exported)
-    found = detect_export_format(exported, path) if format == "auto" else find_format(format)
+    if format == "auto":
+        found, exported = detect_export_format(exported, path, is_subset_allowed=columns is None)
+    else:
+        found = find_format(format)
+        if columns is None:
+            exported = accepted(found, exported, path) or exported
     options = ExportOptions(overwrite, folders, dict(extra or {}))
     total = sum(len(column.keys) for column in exported)
     done = 0

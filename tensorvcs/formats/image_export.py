@@ -59,7 +59,7 @@ def write_images(
     progress: Callable[[int], None],
     image_extensions: Collection[str],
 ) -> int:
-    """Write one column as PNG files below a folder and return their count.
+    """Write one column as PNG files below a folder, or one sample as one file; return their count.
 
     Raises
     ------
@@ -89,7 +89,15 @@ def write_images(
         raise MissingDependencyError("pillow", "images", "writing image files")
     if options.extra:
         raise InvalidInputError(f"images know no option {', '.join(sorted(options.extra))}")
-    paths = png_paths(column.keys, options.folders, image_extensions)
+    if destination.suffix.lower() == ".png" and not destination.is_dir():
+        if len(column.keys) != 1:
+            raise with_hint(
+                InvalidInputError(f"{destination} holds one image, not {len(column.keys)}"),
+                "export to a folder, or choose one sample: keys=[KEY] (--key KEY)",
+            )
+        destination, paths = destination.parent, [destination.name]
+    else:
+        paths = png_paths(column.keys, options.folders, image_extensions)
     check_folders(destination, paths)
     check_free((destination / path for path in paths), overwrite=options.overwrite)
 

@@ -347,7 +347,12 @@ class ImageFormat:
         return ImageSource(find_files(source, EXTENSIONS), options, str(source))
 
     def accepts(self, columns: Sequence[ExportColumn], destination: Path) -> bool:
-        return not destination.suffix and len(columns) == 1 and is_image_schema(columns[0].schema)
+        is_file = destination.suffix.lower() == ".png"
+        return (
+            (is_file or not destination.suffix)
+            and len(columns) == 1
+            and is_image_schema(columns[0].schema)
+        )
 
     def write(
         self,

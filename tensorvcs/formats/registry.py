@@ -112,8 +112,23 @@ def detect_format(source: Path) -> Format:
     )
 
 
-def detect_export_format(columns: Sequence[ExportColumn], destination: Path) -> Format:
-    """Return the format to write columns in, from the destination and the columns.
+def accepted(
+    found: Format, columns: Sequence[ExportColumn], destination: Path
+) -> list[ExportColumn]:
+    """Return all columns when a format takes them together, else the only one it takes, or none."""
+    if found.accepts(columns, destination):
+        return list(columns)
+    fitting = [column for column in columns if found.accepts([column], destination)]
+    return fitting if len(fitting) == 1 else []
+
+
+def detect_export_format(
+    columns: Sequence[ExportColumn], destination: Path, *, is_subset_allowed: bool
+) -> tuple[Format, list[ExportColumn]]:
+    """Return the format to write columns in, and the columns it writes.
+
+    The destination's extension decides, and where it has none, the columns. With
+    `is_subset_allowed`, a format for one column may take the only one that fits.
 
     Raises
     ------
@@ -124,8 +139,9 @@ def detect_export_format(columns: Sequence[ExportColumn], destination: Path) -> 
     # A destination without an extension is a folder: images where the values are images.
     by_suffix.sort(key=lambda name: name != "images")
     for found in _loadable({name: targets[name] for name in by_suffix}):
-        if found.accepts(columns, destination):
-            return found
+        chosen = accepted(found, columns, destination)
+        if chosen and (is_subset_allowed or len(chosen) == len(columns)):
+            return found, chosen
     names = ", ".join(column.name for column in columns)
     raise with_hint(
         FormatNotFoundError(f"{destination}: no format fits the columns {names}"),

@@ -13,7 +13,7 @@ from tensorvcs.history.snapshot import read_snapshot
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tensorvcs.storage.interfaces import Stores
+    from tensorvcs.storage.interfaces import Stores, TensorStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,30 +22,6 @@ class ColumnStatistics:
 
     schema: str
     sample_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class PackStatistics:
-    """What the payload takes on disk.
-
-    Attributes
-    ----------
-    pack_count, packed_count : int
-        Pack files, and the values in them.
-    loose_count, loose_nbytes : int
-        Values that no pack has yet, and their bytes.
-    pack_file_nbytes : int
-        The bytes of all pack files.
-    payload_nbytes : int
-        The bytes of the packed values before compression.
-    """
-
-    pack_count: int
-    packed_count: int
-    loose_count: int
-    loose_nbytes: int
-    pack_file_nbytes: int
-    payload_nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +37,7 @@ class Statistics:
     branch_count, tag_count : int
     columns : mapping of str to ColumnStatistics
         Of the current branch.
-    packs : PackStatistics
+    packs : TensorStats
     lmdb_nbytes : int
         The bytes of the file with the index, objects and refs.
     """
@@ -71,13 +47,13 @@ class Statistics:
     branch_count: int
     tag_count: int
     columns: Mapping[str, ColumnStatistics]
-    packs: PackStatistics
+    packs: TensorStats
     lmdb_nbytes: int
 
     @property
     def total_nbytes(self) -> int:
         """All bytes on disk."""
-        return self.packs.pack_file_nbytes + self.lmdb_nbytes
+        return self.packs.file_nbytes + self.lmdb_nbytes
 
     def _repr_html_(self) -> str:
         rows = [[name, c.schema, f"{c.sample_count:,}"] for name, c in self.columns.items()]
@@ -88,7 +64,7 @@ class Statistics:
         return table_html(["column", "schema", "samples"], rows, caption)
 
 
-def gather_statistics(stores: Stores, packs: PackStatistics, lmdb_nbytes: int) -> Statistics:
+def gather_statistics(stores: Stores, packs: TensorStats, lmdb_nbytes: int) -> Statistics:
     """Count what a repository has; walks all commits, and reads no tree and no payload."""
     objects, refs = stores.objects, stores.refs
     branches, tags = refs.items(BRANCHES), refs.items(TAGS)

@@ -74,7 +74,7 @@ def verify_repository(
     starts: dict[str, CommitDigest],
     snapshots: dict[str, SnapshotDigest],
     *,
-    check_values: Callable[[], Iterator[CorruptionError | int]] | None,
+    check_values: Callable[[], Iterator[CorruptionError]] | None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> VerifyReport:
     """Check everything that some commits and snapshots reach, and all stored values.
@@ -84,7 +84,7 @@ def verify_repository(
     starts, snapshots : dict
         The commits and snapshots to start from, by the name a report gives them.
     check_values : callable, optional
-        Hashes every stored value anew; yields problems, and counts of values found sound.
+        Hashes every stored value anew and yields what is wrong.
     progress : callable, optional
         Called with the number of commits checked, and None for how many there are.
     """
@@ -97,11 +97,7 @@ def verify_repository(
     for name, snapshot in snapshots.items():
         check.snapshot(name, snapshot, is_tip=True)
     if check_values is not None:
-        for found in check_values():
-            if isinstance(found, int):
-                report.value_count += found
-            else:
-                report.problems.append(("values", found))
+        report.problems += [("values", problem) for problem in check_values()]
     return report
 
 

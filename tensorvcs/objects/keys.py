@@ -140,11 +140,13 @@ def collect_keys(keys: Iterable[object] | NDArray[Any]) -> tuple[Keys, NDArray[n
             raise InvalidKeyError(f"key {keys.max()} does not fit a signed 64-bit integer")
         return Keys(keys.astype(np.int64), EMPTY_TEXTS), np.arange(len(keys))
     if isinstance(keys, range):
-        if len(keys) and not (min(keys) >= _INT_MIN and max(keys) <= _INT_MAX):
+        if not keys:
+            return Keys(EMPTY_INTS, EMPTY_TEXTS), np.arange(0)
+        # Looked at by its ends: a range of millions is no loop, and its stop may not fit.
+        if not all(_INT_MIN <= end <= _INT_MAX for end in (keys[0], keys[-1])):
             raise InvalidKeyError(f"keys {keys} do not fit signed 64-bit integers")
-        return Keys(
-            np.arange(keys.start, keys.stop, keys.step, dtype=np.int64), EMPTY_TEXTS
-        ), np.arange(len(keys))
+        places = np.arange(len(keys))
+        return Keys(keys[0] + keys.step * places, EMPTY_TEXTS), places
     ints: list[int] = []
     int_places: list[int] = []
     texts: list[bytes] = []

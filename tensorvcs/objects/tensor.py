@@ -35,7 +35,8 @@ def value_header(kind: Kind, dtype: str, shape: Sequence[int], data_nbytes: int)
 
 def array_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
     """View a C-contiguous array as its bytes, one axis."""
-    return np.ndarray((array.nbytes,), np.uint8, array.data if array.size else b"")
+    # By a view, since the dtypes of ml_dtypes have no buffer.
+    return array.reshape(-1).view(np.uint8)
 
 
 def digest_value(value: NDArray[Any] | str | bytes) -> TensorDigest:

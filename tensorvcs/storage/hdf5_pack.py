@@ -34,6 +34,7 @@ from tensorvcs.storage.pack_index import (
     Layout,
     PackRecord,
 )
+from tensorvcs.storage.sorted_digests import sort_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -663,8 +664,12 @@ def _slab_rows(row_nbytes: int, row_count: int | None, layout: Layout) -> int:
     rows = max(1, SLAB_NBYTES // row_nbytes)
     if row_count is None:
         return rows
-    slab_count = max(1, -(-row_count // rows))
-    return max(1, -(-row_count // slab_count))
+    if row_count <= rows:
+        return max(1, row_count)
+    # A third to twice the rows wanted, if that leaves less of the last slab empty.
+    choices = np.arange(max(1, rows // 3), 2 * rows + 1)
+    empty_pages = -row_count % choices * row_nbytes // 4096
+    return int(choices[np.lexsort((abs(choices - rows), empty_pages))[0]])
 
 
 def _hdf5_dtype(name: str) -> np.dtype[Any]:
@@ -753,24 +758,5 @@ def _directory(
     rows = np.empty((len(digests), 2), np.uint32)
     rows[:, 0] = np.repeat(np.arange(len(counts)), counts)
     rows[:, 1] = np.concatenate([np.arange(count) for count in counts])
-    order = sort_digests(digests)
-    digests = digests[order]
-    fences = digest_prefixes(digests[::DIRECTORY_BLOCK_ROWS])
-    return digests, rows[order], fences
-
-
-def digest_prefixes(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Return the first 8 bytes of each digest as a number that sorts as they do."""
-    words = np.ascontiguousarray(digests[:, :8]).view(">u8")[:, 0]
-    return words.astype(np.uint64)
-
-
-def sort_digests(digests: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Return the order that sorts digests by all their bytes."""
-    prefixes = digest_prefixes(digests)
-    order = np.argsort(prefixes)
-    ranked = prefixes[order]
-    if bool((ranked[1:] == ranked[:-1]).any()):
-        words = np.ascontiguousarray(digests).view(">u8").astype(np.uint64)
-        order = np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0]))
-    return order
+    ranked = sort_digests(digests)
+    return ranked.digests, rows[ranked.order], ranked.prefixes[::DIRECTORY_BLOCK_ROWS]

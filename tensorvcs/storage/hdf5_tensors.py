@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -19,16 +19,13 @@ from tensorvcs.errors import (
     DigestMismatchError,
     ObjectDamagedError,
     ObjectNotFoundError,
-    PackDamagedError,
     SchemaMismatchError,
-    SlabChecksumError,
     StorageError,
 )
 from tensorvcs.objects.digest import array_to_digests, digests_to_array, hash_rows
 from tensorvcs.objects.dtype import dtype_from_name
 from tensorvcs.objects.tensor import (
     array_bytes,
-    digest_value,
     value_data,
     value_from_data,
     value_header,
@@ -36,22 +33,14 @@ from tensorvcs.objects.tensor import (
 from tensorvcs.storage import codecs
 from tensorvcs.storage.durable import step
 from tensorvcs.storage.hdf5_pack import (
-    MAX_ROW_NBYTES,
     SLAB_NBYTES,
     TEMPORARY_PREFIX,
-    FramesWriter,
-    PackWriter,
-    RowsWriter,
     SealedPack,
-    digest_prefixes,
-    small_metadata_nbytes,
-    sort_digests,
 )
+from tensorvcs.storage.interfaces import TensorStats
 from tensorvcs.storage.locations import Locations, PackTable, TableCache
 from tensorvcs.storage.mapped_pack import (
-    MappedFrames,
     MappedPack,
-    MappedRows,
     check_layout,
     check_value_shape,
 )
@@ -61,7 +50,17 @@ from tensorvcs.storage.pack_index import (
     LooseValue,
     PackIndex,
     decode_loose,
-    encode_loose,
+)
+from tensorvcs.storage.pack_rewrite import merge_packs, wrong_digests
+from tensorvcs.storage.sorted_digests import sort_digests
+from tensorvcs.storage.unsealed import (
+    MAX_PACK_ROWS,
+    Unsealed,
+    bytes_view,
+    data_nbytes,
+    loose_layout,
+    schema_layout,
+    write_together,
 )
 
 if TYPE_CHECKING:
@@ -73,9 +72,8 @@ if TYPE_CHECKING:
     from tensorvcs.objects.schema import CodecChoice, Schema
     from tensorvcs.storage.lmdb_environment import LmdbEnvironment
     from tensorvcs.storage.locations import Source
+    from tensorvcs.storage.sorted_digests import SortedDigests
 
-MAX_PACK_PAYLOAD_NBYTES = 2 << 30
-MAX_PACK_ROWS = 1_000_000
 LOOSE_SEAL_NBYTES = SLAB_NBYTES
 """A seal of less payload than this becomes loose values, not a pack."""
 
@@ -88,35 +86,12 @@ MERGE_PACK_COUNT = 8
 MERGE_PAYLOAD_NBYTES = 128 << 20
 """What one automatic merge reads and writes at most."""
 
-_BUFFER_NBYTES = 32 << 20
+BUFFER_NBYTES = 32 << 20
+"""Payload kept in memory before a pack is begun."""
+
 _SINGLE_LOOKUPS = 16
 _LOOSE_LOOKUPS = 256
 _DEAD_SHARE = 0.2
-_MERGE_BLOCK_NBYTES = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class TensorStats:
-    """What a store holds.
-
-    Attributes
-    ----------
-    pack_count, loose_count, value_count : int
-        `value_count` is that of packs and loose values together.
-    payload_nbytes : int
-        Of the values in packs, before compression.
-    file_nbytes : int
-        Of the pack files.
-    loose_nbytes : int
-        Of LMDB pages that hold loose values.
-    """
-
-    pack_count: int
-    loose_count: int
-    value_count: int
-    payload_nbytes: int
-    file_nbytes: int
-    loose_nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +130,7 @@ class Hdf5Tensors:
         self._catalog = _Catalog(IndexVersion(-1, -1), (), ())
         self._cache = TableCache()
         self._forget_locations()
-        self._pending: dict[tuple[Layout, CodecChoice], _Pending] = {}
+        self._pending: dict[tuple[Layout, CodecChoice], Unsealed] = {}
         self._rolled: list[tuple[SealedPack, MappedPack]] = []
         self._unsealed_nbytes = 0
         self._unmergeable: set[bytes] = set()
@@ -242,19 +217,19 @@ class Hdf5Tensors:
         return number
 
     def _locate(
-        self, digests: NDArray[np.uint8], catalog: _Catalog
+        self, wanted: SortedDigests, catalog: _Catalog
     ) -> tuple[NDArray[np.int64], NDArray[np.uint32], list[CorruptionError]]:
         """Return source (-1 where absent) and row of each digest, and what hindered the search."""
-        sources = np.full(len(digests), -1, np.int64)
-        rows = np.zeros(len(digests), np.uint32)
+        sources = np.full(len(wanted), -1, np.int64)
+        rows = np.zeros(len(wanted), np.uint32)
         problems = list(catalog.damaged)
-        prefixes = digest_prefixes(digests)
-        left = np.argsort(prefixes)
+        left: slice | NDArray[np.intp] = slice(None)
+        count = len(wanted)
         for pack in catalog.packs:
-            if not len(left):
+            if not count:
                 break
             try:
-                found, places = pack.locate(digests[left], prefixes[left])
+                found, places = pack.locate(wanted.digests[left], wanted.prefixes[left])
             except CorruptionError as error:
                 problems.append(error)
                 continue
@@ -262,14 +237,18 @@ class Hdf5Tensors:
                 numbers = np.array(
                     [self._source_number(pack, i) for i in range(len(pack.datasets))]
                 )
-                sources[left[found]] = numbers[places[:, 0]]
-                rows[left[found]] = places[:, 1]
-                left = np.delete(left, found)
-        if len(left):
-            loose = self._find_loose(digests[left])
+                here = found if isinstance(left, slice) else left[found]
+                sources[here] = numbers[places[:, 0]]
+                rows[here] = places[:, 1]
+                left = np.nonzero(sources < 0)[0]
+                count = len(left)
+        if count:
+            digests = wanted.digests[left]
+            loose = self._find_loose(digests)
             if len(loose):
-                sources[left[loose]] = 0
-                rows[left[loose]] = self._loose.rows_of(array_to_digests(digests[left[loose]]))
+                here = loose if isinstance(left, slice) else left[loose]
+                sources[here] = 0
+                rows[here] = self._loose.rows_of(array_to_digests(digests[loose]))
         return sources, rows, problems
 
     def _find_loose(self, digests: NDArray[np.uint8]) -> NDArray[np.intp]:
@@ -322,10 +301,16 @@ class Hdf5Tensors:
 
         A value in a pack that cannot be read is not, so that it can be written again.
         """
+        wanted = sort_digests(digests)
+        is_here = np.empty(len(digests), np.bool_)
+        is_here[wanted.order] = self._contains(wanted)
+        return is_here
+
+    def _contains(self, wanted: SortedDigests) -> NDArray[np.bool_]:
         while True:
             with self._lock:
                 catalog = self._refresh()
-                is_here = self._locate(digests, catalog)[0] >= 0
+                is_here: NDArray[np.bool_] = self._locate(wanted, catalog)[0] >= 0
             if is_here.all() or self._is_current(catalog):
                 return is_here
 
@@ -404,13 +389,18 @@ class Hdf5Tensors:
                     raise
 
     def _located_in(self, digests: NDArray[np.uint8], catalog: _Catalog) -> Locations:
-        sources, rows, problems = self._locate(digests, catalog)
+        wanted = sort_digests(digests)
+        sources, rows, problems = self._locate(wanted, catalog)
         absent = np.nonzero(sources < 0)[0]
         if len(absent):
-            raise _absent(digests[absent[0]].tobytes(), len(absent), problems)
+            raise _absent(wanted.digests[absent[0]].tobytes(), len(absent), problems)
+        places = np.empty(len(digests), np.uint32)
+        places[wanted.order] = rows
+        numbers = np.empty(len(digests), np.uint32)
+        numbers[wanted.order] = sources
         if len(self._sources) <= np.iinfo(np.uint16).max:
-            return Locations(sources.astype(np.uint16), rows)
-        return Locations(sources.astype(np.uint32), rows)
+            return Locations(numbers.astype(np.uint16), places)
+        return Locations(numbers, places)
 
     # Writing
 
@@ -439,16 +429,16 @@ class Hdf5Tensors:
         chosen = self._fresh(digests)
         if not len(chosen):
             return
-        layout = _layout(schema)
+        layout = schema_layout(schema)
         codec = schema.codec
         if layout.shape is None and any(
-            _data_nbytes(value) > codecs.MAX_FRAME_NBYTES for value in values
+            data_nbytes(value) > codecs.MAX_FRAME_NBYTES for value in values
         ):
             codec = "raw"
         key = (layout, codec)
         pending = self._pending.get(key)
         if pending is None:
-            pending = self._pending[key] = _Pending(*key)
+            pending = self._pending[key] = Unsealed(*key)
         is_all = len(chosen) == len(digests)
         if not is_all:
             digests = digests[chosen]
@@ -465,28 +455,18 @@ class Hdf5Tensors:
 
     def _fresh(self, digests: NDArray[np.uint8]) -> NDArray[np.intp]:
         """Return which digests are new, each once, in their order."""
-        order = sort_digests(digests)
-        ranked = digests[order]
-        is_repeat = np.zeros(len(digests), np.bool_)
-        is_repeat[1:] = (ranked[1:] == ranked[:-1]).all(axis=1)
-        if is_repeat.any():
-            # Of equal digests the first in order is kept.
-            group = np.cumsum(~is_repeat) - 1
-            firsts = np.full(int(group[-1]) + 1, len(digests), np.intp)
-            np.minimum.at(firsts, group, order)
-            chosen = np.sort(firsts)
-        else:
-            chosen = np.arange(len(digests))
-        known = self.contains(digests[chosen])
+        wanted = sort_digests(digests)
+        is_known = self._contains(wanted) | wanted.is_repeat()
         for _, mapped in self._rolled:
-            known |= _is_in_pack(mapped, digests[chosen])
+            found, _ = mapped.locate(wanted.digests, wanted.prefixes)
+            is_known[found] = True
         for pending in self._pending.values():
-            known |= pending.known.contains(digests[chosen])
-        return chosen if not known.any() else chosen[~known]
+            is_known |= pending.known.contains(wanted)
+        return np.sort(wanted.order[~is_known])
 
     def _write_rows(
         self,
-        pending: _Pending,
+        pending: Unsealed,
         digests: NDArray[np.uint8],
         rows: NDArray[np.uint8],
         chosen: NDArray[np.intp],
@@ -496,7 +476,7 @@ class Hdf5Tensors:
         row_nbytes = rows.shape[1]
         self._unsealed_nbytes += len(chosen) * row_nbytes
         buffered = sum(p.buffered_nbytes for p in self._pending.values())
-        if pending.pack is None and buffered + len(chosen) * row_nbytes <= _BUFFER_NBYTES:
+        if pending.pack is None and buffered + len(chosen) * row_nbytes <= BUFFER_NBYTES:
             pending.buffer_rows(digests, rows.copy() if is_all else rows[chosen])
             return
         # Rows not chosen are left out a block at a time, so that memory stays bounded.
@@ -514,12 +494,12 @@ class Hdf5Tensors:
             done += count
 
     def _write_frames(
-        self, pending: _Pending, digests: NDArray[np.uint8], values: Sequence[Any]
+        self, pending: Unsealed, digests: NDArray[np.uint8], values: Sequence[Any]
     ) -> None:
         """Write values in batches of a few MiB, each with what it takes in memory."""
         low = nbytes = 0
         for high, value in enumerate(values, 1):
-            nbytes += _data_nbytes(value)
+            nbytes += data_nbytes(value)
             if nbytes < 8 * SLAB_NBYTES and high < len(values):
                 continue
             self._unsealed_nbytes += nbytes
@@ -527,17 +507,17 @@ class Hdf5Tensors:
             datas = [value_data(v) for v in values[low:high]]
             shapes = [v.shape if isinstance(v, np.ndarray) else () for v in values[low:high]]
             buffered = sum(p.buffered_nbytes for p in self._pending.values())
-            if pending.pack is None and buffered + nbytes <= _BUFFER_NBYTES:
+            if pending.pack is None and buffered + nbytes <= BUFFER_NBYTES:
                 pending.buffer_frames(part, [bytes(data) for data in datas], shapes)
             else:
                 if pending.pack is not None and pending.room(nbytes // len(part)) < len(part):
                     self._roll(pending)
                 if pending.pack is None:
-                    pending.start(self._packs_folder, samples=[_bytes_view(d) for d in datas])
+                    pending.start(self._packs_folder, samples=[bytes_view(d) for d in datas])
                 pending.stream_frames(part, datas, shapes)
             low, nbytes = high, 0
 
-    def _roll(self, pending: _Pending) -> None:
+    def _roll(self, pending: Unsealed) -> None:
         """End a pack that is full; its record waits for `seal`."""
         sealed = pending.finish()
         self._rolled.append((sealed, MappedPack(sealed.path, sealed.record)))
@@ -567,13 +547,14 @@ class Hdf5Tensors:
                 sealed += [p.finish() for p in self._pending.values() if p.pack is not None]
                 left = [p for p in self._pending.values() if p.row_count]
                 loose: list[tuple[bytes, bytes]] = []
-                if (
+                is_little = (
                     sum(p.buffered_nbytes for p in left) < LOOSE_SEAL_NBYTES
                     and sum(p.row_count for p in left) <= LOOSE_SEAL_ROWS
-                ):
+                )
+                if is_little:
                     loose = sorted(entry for p in left for entry in p.loose_records())
-                else:
-                    sealed.append(_write_small_pack(self._packs_folder, left))
+                elif left:
+                    sealed.append(write_together(self._packs_folder, left))
                 self._commit(sealed, add_loose=loose)
             except BaseException:
                 for pack in sealed:
@@ -673,11 +654,12 @@ class Hdf5Tensors:
         if not digests:
             return False
         in_packs = np.zeros(len(digests), np.bool_)
-        wanted = digests_to_array(digests)
+        wanted = sort_digests(digests_to_array(digests))
         for pack in self._catalog.packs:
             with suppress(CorruptionError):
-                in_packs |= _is_in_pack(pack, wanted)
-        groups: dict[Layout, _Pending] = {}
+                found, _ = pack.locate(wanted.digests, wanted.prefixes)
+                in_packs[wanted.order[found]] = True
+        groups: dict[Layout, Unsealed] = {}
         moved: list[bytes] = []
         for digest, record, is_packed in zip(
             digests, self._index.loose(digests), in_packs.tolist(), strict=True
@@ -689,17 +671,17 @@ class Hdf5Tensors:
                     value = decode_loose(digest, record)
                 except ObjectDamagedError:
                     continue  # left where `verify` finds it
-                layout = _value_layout(value)
+                layout = loose_layout(value)
                 pending = groups.get(layout)
                 if pending is None:
-                    pending = groups[layout] = _Pending(layout, "auto")
+                    pending = groups[layout] = Unsealed(layout, "auto")
                 name = np.frombuffer(digest, np.uint8).reshape(1, 32)
                 if value.is_row:
                     pending.buffer_rows(name, np.frombuffer(value.data, np.uint8).reshape(1, -1))
                 else:
                     pending.buffer_frames(name, [value.data], [value.shape])
             moved.append(digest)
-        sealed = [_write_small_pack(self._packs_folder, list(groups.values()))] if groups else []
+        sealed = [write_together(self._packs_folder, list(groups.values()))] if groups else []
         step("pack replaced")
         return self._commit_or_remove(sealed, remove_loose=moved)
 
@@ -745,7 +727,7 @@ class Hdf5Tensors:
         """Write the values of some packs to new ones and replace them; False when it cannot be."""
         sealed: list[SealedPack] = []
         try:
-            merged = _merge(self._packs_folder, packs, keep)
+            merged = merge_packs(self._packs_folder, packs, keep)
             if merged is not None:
                 sealed.append(merged)
         except (CorruptionError, StorageError) as error:
@@ -787,7 +769,7 @@ class Hdf5Tensors:
             kept = sum(int(keep(pack.row_digests(i)).sum()) for i in range(len(pack.datasets)))
             if len(pack) - kept <= _DEAD_SHARE * len(pack):
                 continue
-            merged = _merge(self._packs_folder, [pack], keep)
+            merged = merge_packs(self._packs_folder, [pack], keep)
             if self._commit_or_remove([merged] if merged else [], remove_packs=[pack]):
                 dropped += len(pack) - kept
         return dropped
@@ -810,7 +792,7 @@ class Hdf5Tensors:
                 yield error
                 continue
             yield from pack.problems()
-            yield from _wrong_digests(pack)
+            yield from wrong_digests(pack)
         for digest in self._index.loose_digests():
             content = self._index.loose([digest])[0]
             if content is None:
@@ -964,7 +946,7 @@ class _LooseValues:
 
 
 def _check_loose(schema: Schema, value: LooseValue) -> None:
-    check_layout(schema, _value_layout(value))
+    check_layout(schema, loose_layout(value))
     if value.kind == "ndarray":
         check_value_shape(schema, value.shape)
         expected = prod(value.shape) * dtype_from_name(value.dtype).itemsize
@@ -975,228 +957,6 @@ def _check_loose(schema: Schema, value: LooseValue) -> None:
             )
 
 
-class _Digests:
-    """A growing set of digests: sorted parts that are joined as they grow, 40 bytes each."""
-
-    def __init__(self) -> None:
-        self._parts: list[tuple[NDArray[np.uint64], NDArray[np.uint8]]] = []
-
-    def add(self, digests: NDArray[np.uint8]) -> None:
-        """Add digests, none of which is here."""
-        while self._parts and len(self._parts[-1][1]) <= 2 * len(digests):
-            digests = np.concatenate([self._parts.pop()[1], digests])
-        digests = digests[sort_digests(digests)]
-        self._parts.append((digest_prefixes(digests), digests))
-
-    def contains(self, digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Tell for each digest whether it is here."""
-        is_here = np.zeros(len(digests), np.bool_)
-        if not self._parts:
-            return is_here
-        prefixes = digest_prefixes(digests)
-        for known_prefixes, known in self._parts:
-            places = np.searchsorted(known_prefixes, prefixes)
-            # Of digests that share their first 8 bytes, all are compared.
-            while True:
-                inside = np.minimum(places, len(known) - 1)
-                same = (known_prefixes[inside] == prefixes) & (places < len(known))
-                is_here |= same & (known[inside] == digests).all(axis=1)
-                if not (same & ~is_here).any():
-                    break
-                places = places + 1
-        return is_here
-
-
-class _Pending:
-    """Values of one layout that are not sealed: in memory, then in a pack of their own."""
-
-    def __init__(self, layout: Layout, choice: CodecChoice) -> None:
-        self.layout = layout
-        self.choice: CodecChoice = choice
-        self.known = _Digests()
-        self.pack: PackWriter | None = None
-        self._writer: RowsWriter | FramesWriter | None = None
-        self._forget_buffer()
-
-    def _forget_buffer(self) -> None:
-        self.digests: list[NDArray[np.uint8]] = []
-        self.rows: list[NDArray[np.uint8]] = []
-        self.datas: list[bytes] = []
-        self.shapes: list[tuple[int, ...]] = []
-        self.buffered_nbytes = 0
-        self.row_count = 0
-
-    @property
-    def itemsize(self) -> int:
-        """The bytes of one element; 0 for text and bytes."""
-        return dtype_from_name(self.layout.dtype).itemsize if self.layout.dtype else 0
-
-    def buffer_rows(self, digests: NDArray[np.uint8], rows: NDArray[np.uint8]) -> None:
-        """Keep rows in memory; they are not copied."""
-        self.known.add(digests)
-        self.digests.append(np.array(digests))
-        self.rows.append(rows)
-        self.buffered_nbytes += rows.nbytes
-        self.row_count += len(rows)
-
-    def buffer_frames(
-        self,
-        digests: NDArray[np.uint8],
-        datas: Sequence[bytes],
-        shapes: Sequence[tuple[int, ...]],
-    ) -> None:
-        """Keep values in memory."""
-        self.known.add(digests)
-        self.digests.append(np.array(digests))
-        self.datas += datas
-        self.shapes += shapes
-        self.buffered_nbytes += sum(map(len, datas))
-        self.row_count += len(datas)
-
-    def start(
-        self,
-        folder: Path,
-        *,
-        rows: NDArray[np.uint8] | None = None,
-        samples: Sequence[NDArray[np.uint8]] = (),
-    ) -> None:
-        """Begin a pack; `rows` or `samples` will come first, and the codec is chosen by them."""
-        self.pack = PackWriter(folder)
-        layout = self.chosen_layout(rows, samples)
-        if layout.shape is not None:
-            self._writer = self.pack.rows(layout, None)
-        else:
-            self._writer = self.pack.frames(layout, None)
-        self.write_buffered(self._writer)
-        self._forget_buffer()
-
-    def chosen_layout(
-        self,
-        rows: NDArray[np.uint8] | None = None,
-        samples: Sequence[NDArray[np.uint8]] = (),
-    ) -> Layout:
-        """Return the layout with the codec chosen from some of the values."""
-        found: list[NDArray[np.uint8]] = []
-        if self.layout.shape is not None:
-            blocks = [*self.rows] if rows is None else [*self.rows, rows]
-            ends = np.cumsum([len(block) for block in blocks])
-            nbytes = sum(block.nbytes for block in blocks)
-            for position in codecs.sample_positions(int(ends[-1]), nbytes):
-                block = int(np.searchsorted(ends, position, side="right"))
-                found.append(blocks[block][position - int(ends[block])])
-        else:
-            datas = [*map(_bytes_view, self.datas), *samples]
-            nbytes = sum(data.size for data in datas)
-            found = [datas[i] for i in codecs.sample_positions(len(datas), nbytes)]
-        compressor = codecs.choose(
-            self.choice, found, self.itemsize, per_row=self.layout.shape is not None
-        )
-        return replace(self.layout, compressor=compressor)
-
-    def write_buffered(self, writer: RowsWriter | FramesWriter) -> None:
-        """Write what is in memory."""
-        if isinstance(writer, RowsWriter):
-            for digests, rows in zip(self.digests, self.rows, strict=True):
-                writer.append(digests, rows)
-        elif self.datas:
-            digests = np.concatenate(self.digests)
-            writer.append(
-                digests, self.encoded(writer.compressor), self.shapes, self.buffered_nbytes
-            )
-
-    def encoded(self, compressor: codecs.Choice) -> list[bytes]:
-        """Return the frames of the values in memory."""
-        if compressor is None:
-            return self.datas
-        return [
-            codecs.compress_value(_bytes_view(d), self.itemsize, compressor) for d in self.datas
-        ]
-
-    def room(self, row_nbytes: int) -> int:
-        """Return how many more values of a size the pack takes; at least one when it is empty."""
-        assert self.pack is not None
-        by_count = MAX_PACK_ROWS - self.pack.row_count
-        by_size = (MAX_PACK_PAYLOAD_NBYTES - self.pack.payload_nbytes) // max(1, row_nbytes)
-        return max(0 if self.pack.row_count else 1, min(by_count, by_size))
-
-    def stream_rows(self, digests: NDArray[np.uint8], rows: NDArray[np.uint8]) -> None:
-        """Write rows to the pack."""
-        assert isinstance(self._writer, RowsWriter)
-        self.known.add(digests)
-        self._writer.append(digests, rows)
-
-    def stream_frames(
-        self,
-        digests: NDArray[np.uint8],
-        datas: Sequence[bytes | memoryview],
-        shapes: Sequence[tuple[int, ...]],
-    ) -> None:
-        """Write values to the pack."""
-        writer = self._writer
-        assert isinstance(writer, FramesWriter)
-        self.known.add(digests)
-        nbytes = sum(map(len, datas))
-        if (compressor := writer.compressor) is not None:
-            datas = [
-                codecs.compress_value(_bytes_view(d), self.itemsize, compressor) for d in datas
-            ]
-        writer.append(digests, datas, shapes, nbytes)
-
-    def finish(self) -> SealedPack:
-        """End the pack and publish it; what comes then goes to a new one."""
-        assert self.pack is not None
-        sealed = self.pack.finish()
-        self.pack = self._writer = None
-        self.known = _Digests()
-        return sealed
-
-    def loose_records(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield digest and record of each value in memory."""
-        layout = self.layout
-        digests = array_to_digests(np.concatenate(self.digests))
-        if layout.shape is not None:
-            for digest, row in zip(digests, (row for b in self.rows for row in b), strict=True):
-                value = LooseValue(layout.kind, layout.dtype, layout.shape, row.tobytes(), True)
-                yield digest, encode_loose(value)
-        else:
-            for digest, data, shape in zip(digests, self.datas, self.shapes, strict=True):
-                value = LooseValue(layout.kind, layout.dtype, shape, data, False)
-                yield digest, encode_loose(value)
-
-    def abort(self) -> None:
-        """Forget everything; remove the pack that was begun."""
-        if self.pack is not None:
-            self.pack.abort()
-            self.pack = self._writer = None
-        self._forget_buffer()
-
-
-def _layout(schema: Schema) -> Layout:
-    """Return how values of a schema are laid out; the compressor is chosen later."""
-    if schema.kind != "ndarray":
-        return Layout(schema.kind, "", None, 0, None)
-    assert schema.shape is not None
-    shape = None
-    if schema.is_fixed_shape and 0 < schema.row_nbytes <= MAX_ROW_NBYTES:
-        shape = schema.fixed_shape
-    return Layout("ndarray", schema.dtype, shape, len(schema.shape), None)
-
-
-def _value_layout(value: LooseValue) -> Layout:
-    """Return how a loose value is laid out in a pack."""
-    shape = value.shape if value.is_row else None
-    return Layout(value.kind, value.dtype, shape, len(value.shape), None)
-
-
-def _data_nbytes(value: NDArray[Any] | str | bytes) -> int:
-    """Return the bytes of a value; of a text the number of code points, which is no more."""
-    return value.nbytes if isinstance(value, np.ndarray) else len(value)
-
-
-def _bytes_view(data: bytes | memoryview) -> NDArray[np.uint8]:
-    return np.frombuffer(data, np.uint8)
-
-
 def _stacked(schema: Schema, values: Sequence[Any]) -> NDArray[np.uint8]:
     """View stacked values as rows of bytes."""
     array = np.ascontiguousarray(values, schema.numpy_dtype)
@@ -1205,176 +965,3 @@ def _stacked(schema: Schema, values: Sequence[Any]) -> NDArray[np.uint8]:
             "wrong shape", found=str(array.shape[1:]), expected=str(schema.fixed_shape)
         )
     return array_bytes(array).reshape(len(array), schema.row_nbytes)
-
-
-def _is_in_pack(pack: MappedPack, digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    prefixes = digest_prefixes(digests)
-    order = np.argsort(prefixes)
-    found, _ = pack.locate(digests[order], prefixes[order])
-    is_here = np.zeros(len(digests), np.bool_)
-    is_here[order[found]] = True
-    return is_here
-
-
-def _write_small_pack(folder: Path, pending: Sequence[_Pending]) -> SealedPack:
-    """Write values in memory to one pack, a dataset for each layout."""
-    groups: dict[Layout, list[_Pending]] = {}
-    for one in pending:
-        groups.setdefault(one.chosen_layout(), []).append(one)
-    # Two columns of one layout may wish for different codecs; a file has one dataset of a name.
-    packs: list[tuple[Layout, list[_Pending]]] = []
-    for layout, members in groups.items():
-        same = [m for found, m in packs if _path_key(found) == _path_key(layout)]
-        if same:
-            same[0].extend(members)
-        else:
-            packs.append((layout, members))
-    nbytes = sum(one.buffered_nbytes for one in pending)
-    writer = PackWriter(folder, small_metadata_nbytes(len(packs), nbytes))
-    try:
-        for layout, members in packs:
-            if layout.shape is not None:
-                rows = writer.rows(layout, sum(one.row_count for one in members))
-                for one in members:
-                    one.write_buffered(rows)
-            else:
-                encoded = [one.encoded(layout.compressor) for one in members]
-                frames = writer.frames(layout, sum(len(f) for part in encoded for f in part))
-                for one, part in zip(members, encoded, strict=True):
-                    frames.append(
-                        np.concatenate(one.digests), part, one.shapes, one.buffered_nbytes
-                    )
-            writer.close_dataset()
-    except BaseException:
-        writer.abort()
-        raise
-    return writer.finish()
-
-
-def _path_key(layout: Layout) -> tuple[object, ...]:
-    return layout.kind, layout.dtype, layout.shape, layout.ndim, layout.compressor is None
-
-
-def _merge(
-    folder: Path,
-    packs: Sequence[MappedPack],
-    keep: Callable[[NDArray[np.uint8]], NDArray[np.bool_]] | None,
-) -> SealedPack | None:
-    """Write the wanted values of some packs to one, each once; None when there are none."""
-    groups: dict[tuple[object, ...], list[MappedRows | MappedFrames]] = {}
-    names: dict[MappedRows | MappedFrames, NDArray[np.uint8]] = {}
-    for pack in packs:
-        for dataset in pack.datasets:
-            groups.setdefault(_path_key(dataset.layout), []).append(dataset)
-            names[dataset] = pack.row_digests(dataset.ordinal)
-    members = [dataset for group in groups.values() for dataset in group]
-    wanted = _wanted([names[dataset] for dataset in members], keep)
-    rows_of = dict(zip(members, wanted, strict=True))
-    if not any(len(rows) for rows in wanted):
-        return None
-    nbytes = sum(pack.record.payload_nbytes for pack in packs)
-    writer = PackWriter(folder, small_metadata_nbytes(len(groups), nbytes))
-    try:
-        for group in groups.values():
-            if not any(len(rows_of[dataset]) for dataset in group):
-                continue
-            layout = group[0].layout
-            if layout.shape is not None:
-                by_rows = writer.rows(layout, sum(len(rows_of[dataset]) for dataset in group))
-                for dataset in group:
-                    assert isinstance(dataset, MappedRows)
-                    _copy_rows(dataset, rows_of[dataset], names[dataset], by_rows)
-            else:
-                frames = [dataset for dataset in group if isinstance(dataset, MappedFrames)]
-                stored_nbytes = sum(d.stored_nbytes(rows_of[d]) for d in frames)
-                by_frames = writer.frames(layout, stored_nbytes)
-                for dataset in frames:
-                    _copy_frames(dataset, rows_of[dataset], names[dataset], by_frames)
-            writer.close_dataset()
-    except BaseException:
-        writer.abort()
-        raise
-    return writer.finish()
-
-
-def _wanted(
-    names: Sequence[NDArray[np.uint8]],
-    keep: Callable[[NDArray[np.uint8]], NDArray[np.bool_]] | None,
-) -> list[NDArray[np.intp]]:
-    """Return for each array of digests which are wanted and in no array before."""
-    digests = np.concatenate(names)
-    is_wanted = np.ones(len(digests), np.bool_) if keep is None else keep(digests).copy()
-    order = sort_digests(digests)
-    ranked = digests[order]
-    is_repeat = np.zeros(len(digests), np.bool_)
-    is_repeat[1:] = (ranked[1:] == ranked[:-1]).all(axis=1)
-    is_wanted[order[is_repeat]] = False
-    ends = np.cumsum([len(part) for part in names])
-    return [np.nonzero(part)[0] for part in np.split(is_wanted, ends[:-1])]
-
-
-def _copy_rows(
-    dataset: MappedRows, rows: NDArray[np.intp], digests: NDArray[np.uint8], writer: RowsWriter
-) -> None:
-    step = max(1, _MERGE_BLOCK_NBYTES // dataset.row_nbytes)
-    for low in range(0, len(rows), step):
-        part = rows[low : low + step]
-        dataset.ensure_rows(part)
-        block = np.empty((len(part), dataset.row_nbytes), np.uint8)
-        dataset.take(part, block)
-        writer.append(digests[part], block)
-
-
-def _copy_frames(
-    dataset: MappedFrames, rows: NDArray[np.intp], digests: NDArray[np.uint8], writer: FramesWriter
-) -> None:
-    step = 1024
-    for low in range(0, len(rows), step):
-        part = rows[low : low + step]
-        stored = [dataset.stored(row) for row in part.tolist()]
-        shapes = [dataset.shape(row) for row in part.tolist()]
-        is_raw = dataset.layout.compressor is None
-        nbytes = sum(len(s) if is_raw else codecs.frame_nbytes(s) for s in stored)
-        writer.append(digests[part], stored, shapes, nbytes)
-
-
-def _wrong_digests(pack: MappedPack) -> Iterator[CorruptionError]:
-    """Yield the values of a pack that do not hash to their names; damaged slabs are left out."""
-    for dataset in pack.datasets:
-        try:
-            names = pack.row_digests(dataset.ordinal)
-        except CorruptionError:
-            continue  # reported by its checksum
-        step = 1
-        if isinstance(dataset, MappedRows):
-            step = max(1, _MERGE_BLOCK_NBYTES // dataset.row_nbytes)
-        for low in range(0, dataset.row_count, step):
-            rows = np.arange(low, min(low + step, dataset.row_count))
-            for row, digest in _digests_of_rows(dataset, rows):
-                expected = names[row].tobytes()
-                if digest != expected:
-                    yield DigestMismatchError(
-                        f"pack {pack.path.name}: row {row} of {dataset.layout.dtype or 'values'} "
-                        f"is named {expected.hex()} and hashes to {digest.hex()}"
-                    )
-
-
-def _digests_of_rows(
-    dataset: MappedRows | MappedFrames, rows: NDArray[np.intp]
-) -> Iterator[tuple[int, bytes]]:
-    """Yield row and digest of values; those in damaged slabs are left out."""
-    try:
-        if isinstance(dataset, MappedRows):
-            dataset.ensure_rows(rows)
-            block = np.empty((len(rows), dataset.row_nbytes), np.uint8)
-            dataset.take(rows, block)
-            layout = dataset.layout
-            header = value_header("ndarray", layout.dtype, dataset.shape, dataset.row_nbytes)
-            yield from zip(rows.tolist(), array_to_digests(hash_rows(header, block)), strict=True)
-        else:
-            for row in rows.tolist():
-                yield row, digest_value(dataset.any_value(row))
-    except (SlabChecksumError, PackDamagedError):
-        if len(rows) > 1:
-            for row in rows:
-                yield from _digests_of_rows(dataset, np.array([row]))

@@ -119,6 +119,30 @@ class TensorStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TensorStats:
+    """What a tensor store holds and what it takes.
+
+    Attributes
+    ----------
+    pack_count, loose_count, value_count : int
+        `value_count` is that of packs and loose values together.
+    payload_nbytes : int
+        Of the values in packs, before compression.
+    file_nbytes : int
+        Of the pack files.
+    loose_nbytes : int
+        Of LMDB pages that hold loose values.
+    """
+
+    pack_count: int
+    loose_count: int
+    value_count: int
+    payload_nbytes: int
+    file_nbytes: int
+    loose_nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class RefChange:
     """One compare-and-swap: the value expected before and wanted after; None is absence."""
 

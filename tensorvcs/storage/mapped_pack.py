@@ -20,8 +20,9 @@ from tensorvcs.errors import CorruptionError, PackDamagedError, SlabChecksumErro
 from tensorvcs.objects.dtype import dtype_from_name
 from tensorvcs.objects.tensor import array_bytes, value_from_data
 from tensorvcs.storage import codecs
-from tensorvcs.storage.hdf5_pack import digest_prefixes, rest_checksum
+from tensorvcs.storage.hdf5_pack import rest_checksum
 from tensorvcs.storage.pack_index import DIRECTORY_BLOCK_ROWS
+from tensorvcs.storage.sorted_digests import digest_prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,11 +212,7 @@ class MappedPack:
 
     def digests_of(self, dataset: int, first: int, stop: int) -> list[bytes]:
         """Return the digests of some rows of a dataset; reads the whole directory."""
-        self._digest_blocks.ensure_all()
-        self._row_blocks.ensure_all()
-        rows = self.rows
-        chosen = (rows[:, 0] == dataset) & (rows[:, 1] >= first) & (rows[:, 1] < stop)
-        return [bytes(digest) for digest in self.digests[chosen]]
+        return [bytes(digest) for digest in self.row_digests(dataset)[first:stop]]
 
     def row_digests(self, dataset: int) -> NDArray[np.uint8]:
         """Return the digests of a dataset in order of its rows, shape (row_count, 32)."""
@@ -332,7 +329,7 @@ class CheckedBlocks:
             return SlabChecksumError(text)
         shown = ", ".join(digest.hex()[:12] for digest in digests[:_NAMED_DIGESTS])
         more = ", …" if len(digests) > _NAMED_DIGESTS else ""
-        return SlabChecksumError(f"{text}: {shown}{more}")
+        return SlabChecksumError(f"{text}: {shown}{more}", tuple(digests))
 
 
 class MappedRows:

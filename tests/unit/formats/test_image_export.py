@@ -179,6 +179,29 @@ def test_nothing_to_export(tmp_path: Path) -> None:
         export_from(FakeTarget(), tmp_path / "out")
 
 
+def test_the_only_column_of_images_is_chosen(tmp_path: Path) -> None:
+    target = pictures(["a"])
+    target.add("labels", Schema("ndarray", "int64", ())).extend([1], keys=["a"])
+    target.add("notes", Schema("str")).extend(["x"], keys=["a"])
+    for format_name in ("auto", "png"):
+        report = export_from(target, tmp_path / format_name, format=format_name)
+        assert report.sample_counts == {"images": 1}
+    with pytest.raises(FormatNotFoundError, match="images, labels"):
+        export_from(target, tmp_path / "more", columns=["images", "labels"])
+
+
+def test_one_sample_to_one_file(tmp_path: Path) -> None:
+    before = pictures(["cat/1", "cat/2"])
+    report = export_from(before, tmp_path / "cat.png", keys=["cat/1"])
+    assert report.file_count == 1
+    assert files_below(tmp_path) == ["cat.png"]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "cat.png")), before["images"]["cat/1"])
+    with pytest.raises(InvalidInputError, match="holds one image, not 2"):
+        export_from(before, tmp_path / "both.png")
+    with pytest.raises(DestinationExistsError):
+        export_from(before, tmp_path / "cat.png", keys=["cat/2"])
+
+
 def test_several_columns_are_no_folder_of_images(tmp_path: Path) -> None:
     target = pictures(["a"])
     target.add("more", Schema("ndarray", "uint8", (2, 2)))

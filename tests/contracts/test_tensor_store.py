@@ -1,0 +1,161 @@
+"""What every TensorStore does; run on the one in memory and the one on disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tensorvcs.errors import ObjectNotFoundError
+from tensorvcs.storage import hdf5_tensors
+from tensorvcs.storage.interfaces import TensorStore
+from tensorvcs.storage.memory import MemoryTensors
+from tests.tensor_values import (
+    IMAGES,
+    TEXTS,
+    digests_of,
+    every_schema,
+    open_store,
+    put,
+    random_images,
+    same,
+    table_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tensorvcs.objects.schema import Schema
+
+SCHEMAS = every_schema()
+BY_NAME = pytest.mark.parametrize(
+    ("schema", "values_of"), [case[1:] for case in SCHEMAS], ids=[case[0] for case in SCHEMAS]
+)
+
+
+@pytest.fixture(params=["memory", "loose", "packed", "streamed"])
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TensorStore]:
+    if request.param == "memory":
+        yield MemoryTensors()
+        return
+    if request.param != "loose":
+        monkeypatch.setattr(hdf5_tensors, "LOOSE_SEAL_NBYTES", 0)
+    if request.param == "streamed":
+        monkeypatch.setattr(hdf5_tensors, "BUFFER_NBYTES", 0)
+    disk = open_store(tmp_path)
+    yield disk
+    disk.close()
+
+
+@BY_NAME
+def test_what_was_sealed_can_be_read(
+    store: TensorStore, schema: Schema, values_of: Callable[[int], Any]
+) -> None:
+    values = values_of(1)
+    digests = put(store, schema, values)
+    assert store.contains(digests).all()
+    assert all(map(same, store.read(schema, digests), values))
+    assert all(map(same, store.read(schema, digests[:3]), values[:3]))
+    table = table_of(store, schema, digests)
+    assert len(table) == len(values)
+    order = np.random.default_rng(0).permutation(len(values))
+    assert all(map(same, table.read_list(order), [values[i] for i in order]))
+    if schema.is_fixed_shape:
+        assert same(table.read(order), np.asarray(values)[order])
+
+
+def test_nothing_is_there_before_the_seal(store: TensorStore) -> None:
+    images = random_images(5)
+    digests = digests_of(IMAGES, images)
+    store.write(IMAGES, digests, images)
+    assert store.unsealed_nbytes == images.nbytes
+    assert not store.contains(digests).any()
+    store.seal()
+    assert store.unsealed_nbytes == 0
+    assert store.contains(digests).all()
+
+
+def test_discard_forgets_what_was_not_sealed(store: TensorStore) -> None:
+    before = put(store, IMAGES, random_images(2, seed=1))
+    images = random_images(5)
+    digests = digests_of(IMAGES, images)
+    store.write(IMAGES, digests, images)
+    store.discard()
+    store.seal()
+    assert store.unsealed_nbytes == 0
+    assert not store.contains(digests).any()
+    assert store.contains(before).all()
+
+
+def test_one_value_under_one_digest_however_often_it_comes(store: TensorStore) -> None:
+    images = random_images(4)[[0, 1, 0, 2, 3, 3, 0]]
+    digests = put(store, IMAGES, images)
+    put(store, IMAGES, images[::-1].copy())
+    assert same(np.array(store.read(IMAGES, digests)), images)
+    assert same(table_of(store, IMAGES, digests).read(np.arange(7)), images)
+
+
+def test_an_empty_write_and_an_empty_seal_change_nothing(store: TensorStore) -> None:
+    store.write(IMAGES, digests_of(IMAGES, random_images(0)), random_images(0))
+    store.write(TEXTS, digests_of(TEXTS, []), [])
+    store.seal()
+    assert store.read(TEXTS, digests_of(TEXTS, [])) == []
+    table = table_of(store, IMAGES, digests_of(IMAGES, random_images(0)))
+    assert len(table) == 0
+    assert table.read(np.zeros(0, np.intp)).shape == (0, 16, 16, 3)
+
+
+def test_an_absent_value_is_an_error_that_names_it(store: TensorStore) -> None:
+    digests = digests_of(IMAGES, random_images(1))
+    with pytest.raises(ObjectNotFoundError, match=digests[0].tobytes().hex()):
+        store.read(IMAGES, digests)
+    with pytest.raises(ObjectNotFoundError, match=digests[0].tobytes().hex()):
+        table_of(store, IMAGES, digests)
+
+
+def test_values_are_copies(store: TensorStore) -> None:
+    images = random_images(2)
+    digests = put(store, IMAGES, images)
+    store.read(IMAGES, digests)[0][:] = 0
+    table_of(store, IMAGES, digests).read_list(np.array([0]))[0][:] = 0  # type: ignore[index]
+    assert same(store.read(IMAGES, digests)[0], images[0])
+
+
+def test_the_buffer_of_a_write_belongs_to_the_caller_again(store: TensorStore) -> None:
+    images = random_images(3)
+    given = images.copy()
+    digests = digests_of(IMAGES, images)
+    store.write(IMAGES, digests, given)
+    given[:] = 0
+    store.seal()
+    assert same(np.array(store.read(IMAGES, digests)), images)
+
+
+def test_positions_count_from_the_end_and_have_bounds(store: TensorStore) -> None:
+    images = random_images(200)
+    table = table_of(store, IMAGES, put(store, IMAGES, images))
+    assert same(table.read(np.array([-1, -200, 199])), images[[-1, 0, 199]])
+    assert same(table.read(np.array([3, 3], np.uint8)), images[[3, 3]])
+    for position in (200, -201):
+        with pytest.raises(IndexError):
+            table.read(np.array([0, position]))
+        with pytest.raises(IndexError):
+            table.read_list(np.array([position]))
+
+
+def test_a_batch_fills_the_buffer_that_is_given(store: TensorStore) -> None:
+    images = random_images(10)
+    table = table_of(store, IMAGES, put(store, IMAGES, images))
+    out = np.zeros((2, 16, 16, 3), np.uint8)
+    assert table.read(np.array([4, 5]), out) is out
+    assert same(out, images[4:6])
+
+
+def test_the_leaves_of_one_column_may_share_values(store: TensorStore) -> None:
+    images = random_images(100)[np.arange(300) % 100]
+    digests = put(store, IMAGES, images)
+    assert same(table_of(store, IMAGES, digests).read(np.arange(300)), images)

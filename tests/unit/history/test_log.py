@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from tensorvcs.errors import InvalidInputError, InvalidKeyError
+from tensorvcs.history.ancestry import walk
+from tensorvcs.history.commit import Commit
+from tensorvcs.history.log import filter_log
+from tests.memory_repository import START_MICROSECONDS, MemoryRepository
+
+
+@pytest.fixture
+def repo() -> MemoryRepository:
+    """Commits 1 to 5: labels made; label a; text b; scans; nothing of labels but a deleted."""
+    made = MemoryRepository()
+
+    def one(co: Any) -> None:
+        co.add_ndarray_column("labels", (), "int64")["a"] = 1
+        co.add_str_column("texts")
+        co.add_ndarray_column("scans", (), "int8", nested=True)
+
+    made.commit(one, message="1")
+    made.commit(lambda co: co["labels"].update({"a": 2, "b": 2}), message="2")
+    made.commit(lambda co: co["texts"].update({"b": "x"}), message="3")
+    made.commit(lambda co: co["scans"].update({"s": {1: 1, 2: 2}}), message="4")
+    made.commit(lambda co: co["labels"].pop("a"), message="5")
+    return made
+
+
+def log(repo: MemoryRepository, **filters: Any) -> list[str]:
+    given = dict.fromkeys(["column", "key", "author", "since", "limit"], None)
+    commits = (Commit(d, o) for d, o in walk(repo.stores.objects, [repo.resolve("main")]))
+    found = filter_log(commits, repo.stores.objects, repo.nodes, **{**given, **filters})
+    return [commit.message for commit in found]
+
+
+@pytest.mark.parametrize(
+    ("filters", "messages"),
+    [
+        ({}, "54321"),
+        ({"limit": 2}, "54"),
+        ({"limit": 0}, ""),
+        ({"column": "labels"}, "521"),
+        ({"column": "texts"}, "31"),
+        ({"column": "nothing"}, ""),
+        ({"column": "labels", "key": "a"}, "521"),
+        ({"column": "labels", "key": "b"}, "2"),
+        ({"column": "texts", "key": "b"}, "3"),
+        ({"key": "b"}, "32"),
+        ({"key": "nothing"}, ""),
+        ({"key": 7}, ""),
+        ({"column": "scans", "key": "s"}, "4"),
+        ({"column": "scans", "key": ("s", 1)}, "4"),
+        ({"column": "scans", "key": ("s", 3)}, ""),
+        ({"column": "labels", "limit": 1}, "5"),
+        ({"author": "ADA"}, "54321"),
+        ({"author": "example.org"}, "54321"),
+        ({"author": "bob"}, ""),
+    ],
+)
+def test_filters(repo: MemoryRepository, filters: dict[str, Any], messages: str) -> None:
+    assert "".join(log(repo, **filters)) == messages
+
+
+def test_since_takes_a_time_with_and_without_a_zone(repo: MemoryRepository) -> None:
+    third = repo.load("main~2").time
+    assert "".join(log(repo, since=third)) == "543"
+    assert "".join(log(repo, since=third + dt.timedelta(microseconds=1))) == "54"
+    assert "".join(log(repo, since=third.astimezone().replace(tzinfo=None))) == "543"
+    assert third.timestamp() > START_MICROSECONDS / 1e6
+
+
+def test_a_merge_that_takes_one_side_touches_nothing(repo: MemoryRepository) -> None:
+    repo.branch_at("side", "main~4")
+    repo.commit(lambda co: co["texts"].update({"side": "x"}), "side", "side")
+    repo.merge("side")
+    assert log(repo, column="labels") == ["5", "2", "1"]
+    assert log(repo, column="texts", key="side") == ["side"]
+    assert log(repo, column="texts") == ["Merge side", "side", "3", "1"]
+
+
+@pytest.mark.parametrize("limit", [-1, True])
+def test_a_limit_counts(repo: MemoryRepository, limit: Any) -> None:
+    with pytest.raises(InvalidInputError):
+        log(repo, limit=limit)
+
+
+def test_a_key_that_is_none_is_refused(repo: MemoryRepository) -> None:
+    with pytest.raises(InvalidKeyError):
+        log(repo, column="labels", key=True)
