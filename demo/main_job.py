@@ -82,7 +82,9 @@ def train(repository: tv.Repository, revision: str) -> float:
     torch.manual_seed(0)
     checkout = repository.checkout(revision)
     keys = checkout["images"].keys()[:]
-    learn = TensorDataset(checkout, ["images", "labels"], keys=[k for i, k in enumerate(keys) if i % 5])
+    learn = TensorDataset(
+        checkout, ["images", "labels"], keys=[k for i, k in enumerate(keys) if i % 5]
+    )
     test = TensorDataset(checkout, ["images", "labels"], keys=keys[::5])
     network = torch.nn.Sequential(
         torch.nn.Flatten(), torch.nn.Linear(32 * 32, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)

@@ -404,7 +404,9 @@ class Hdf5Tensors:
 
     # Writing
 
-    def write(self, schema: Schema, digests: NDArray[np.uint8], values: Sequence[Any]) -> None:
+    def write(
+        self, schema: Schema, digests: NDArray[np.uint8], values: NDArray[Any] | Sequence[Any]
+    ) -> None:
         """Take canonical values under their digests; see `TensorStore.write`.
 
         Parameters

@@ -178,7 +178,7 @@ class TensorDataset(Dataset[Sample]):
         """Return one sample; a slice, a list or a tensor of places gives a `Batch`."""
         if isinstance(place, slice):
             return self._read(np.arange(*place.indices(len(self))))
-        if isinstance(place, (list, np.ndarray, torch.Tensor, range)) and np.ndim(place) == 1:  # type: ignore[arg-type]
+        if isinstance(place, (list, np.ndarray, torch.Tensor, range)) and np.ndim(place) == 1:
             return self._read(np.asarray(place, np.intp))
         at = int(place)
         if not -len(self) <= at < len(self):

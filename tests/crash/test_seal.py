@@ -84,7 +84,9 @@ ACTS: list[tuple[Callable[[Hdf5Tensors], None], Callable[[Hdf5Tensors], None]]] 
 ]
 
 
-def steps_of(folder: Path, prepare: Callable[[Hdf5Tensors], None], act: Callable[..., None]) -> list[str]:
+def steps_of(
+    folder: Path, prepare: Callable[[Hdf5Tensors], None], act: Callable[..., None]
+) -> list[str]:
     """Return the durable steps of an act, in order."""
     store = open_store(folder)
     prepare(store)

@@ -123,7 +123,9 @@ def test_the_number_of_packs_grows_with_the_logarithm(
     written = 0
     append, nbytes = hdf5_pack.RowsWriter.append, []
 
-    def count(self: hdf5_pack.RowsWriter, digests: NDArray[np.uint8], rows: NDArray[np.uint8]) -> None:
+    def count(
+        self: hdf5_pack.RowsWriter, digests: NDArray[np.uint8], rows: NDArray[np.uint8]
+    ) -> None:
         nbytes.append(rows.nbytes)
         append(self, digests, rows)
 
@@ -192,7 +194,7 @@ def test_a_pack_with_few_unwanted_values_is_left_alone(tmp_path: Path) -> None:
     digests = put(store, IMAGES, random_images(2000))
     (before,) = pack_files(tmp_path)
     unwanted = {digest.tobytes() for digest in digests[:100]}
-    keep = lambda names: np.array([n.tobytes() not in unwanted for n in names])  # noqa: E731
+    keep = lambda names: np.array([n.tobytes() not in unwanted for n in names])
     assert store.prune(keep) == 0
     assert pack_files(tmp_path) == [before]
 
@@ -342,7 +344,7 @@ def test_a_process_whose_packs_were_merged_away_finds_the_values(tmp_path: Path)
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("has_table", [False, True])
-def test_a_forked_child_goes_on_reading(tmp_path: Path, has_table: bool) -> None:  # noqa: FBT001
+def test_a_forked_child_goes_on_reading(tmp_path: Path, has_table: bool) -> None:
     store = open_store(tmp_path)
     images = random_images(6000)
     digests = put(store, IMAGES, images)

@@ -24,7 +24,6 @@ from tests.tensor_values import (
     digests_of,
     flip_bit,
     open_store,
-    pack_files,
     put,
     random_images,
     table_of,

@@ -1,0 +1,350 @@
+"""Transactions that nest, environments that are shared, forks, and errors that are ours."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import lmdb
+import pytest
+
+from tensorvcs.errors import ClosedError, ObjectDamagedError, StateError, StorageError
+from tensorvcs.storage import lmdb_environment
+from tensorvcs.storage.lmdb_environment import LmdbEnvironment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[LmdbEnvironment]:
+    found = LmdbEnvironment(tmp_path / "lmdb")
+    yield found
+    found.close()
+
+
+def get(environment: LmdbEnvironment, key: bytes) -> bytes | None:
+    with environment.read() as txn:
+        return txn.get(key, db=environment.database("objects"))
+
+
+def put(environment: LmdbEnvironment, key: bytes, value: bytes = b"1") -> None:
+    with environment.write() as txn:
+        txn.put(key, value, db=environment.database("objects"))
+
+
+def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
+    first = LmdbEnvironment(tmp_path)
+    put(first, b"a")
+    first.close()
+    assert get(LmdbEnvironment(tmp_path), b"a") == b"1"
+
+
+def test_one_folder_is_opened_once_in_a_process(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    first, second = LmdbEnvironment(tmp_path / "real"), LmdbEnvironment(tmp_path / "link")
+    put(first, b"a")
+    assert get(second, b"a") == b"1"
+    first.close()
+    assert get(second, b"a") == b"1"
+    with pytest.raises(ClosedError):
+        get(first, b"a")
+    second.close()
+    first.close()
+
+
+def test_an_environment_that_nobody_holds_is_closed(tmp_path: Path) -> None:
+    LmdbEnvironment(tmp_path)
+    assert not any(s.path == str(tmp_path) for s in lmdb_environment._REGISTRY.values())
+
+
+def test_a_folder_that_was_made_anew_is_another_environment(tmp_path: Path) -> None:
+    old = LmdbEnvironment(tmp_path / "lmdb")
+    put(old, b"a")
+    (tmp_path / "lmdb").rename(tmp_path / "moved")
+    new = LmdbEnvironment(tmp_path / "lmdb")
+    assert get(new, b"a") is None
+    assert get(old, b"a") == b"1"
+
+
+def test_an_exception_undoes_all(environment: LmdbEnvironment) -> None:
+    with pytest.raises(KeyError), environment.write():
+        put(environment, b"a")
+        assert get(environment, b"a") == b"1"
+        raise KeyError
+    assert get(environment, b"a") is None
+
+
+def test_an_inner_failure_that_is_swallowed_undoes_all(environment: LmdbEnvironment) -> None:
+    with pytest.raises(StateError, match="nothing was stored"), environment.write():
+        put(environment, b"a")
+        with pytest.raises(KeyError), environment.write():
+            raise KeyError
+    assert get(environment, b"a") is None
+    with pytest.raises(StateError, match="earlier part"), environment.write():
+        with pytest.raises(KeyError), environment.write():
+            raise KeyError
+        put(environment, b"a")
+    put(environment, b"b")
+    assert get(environment, b"b") == b"1"
+
+
+def test_other_threads_wait_and_see_nothing_unfinished(environment: LmdbEnvironment) -> None:
+    is_inside, seen = threading.Event(), []
+
+    def other() -> None:
+        is_inside.wait()
+        seen.append(get(environment, b"a"))
+        put(environment, b"b", get(environment, b"a") or b"none")
+        seen.append(get(environment, b"a"))
+
+    with ThreadPoolExecutor(1) as pool:
+        with environment.write():
+            put(environment, b"a")
+            task = pool.submit(other)
+            is_inside.set()
+            while not seen:
+                pass
+        task.result()
+    assert seen == [None, b"1"]
+
+
+def test_a_write_inside_a_read_is_refused(environment: LmdbEnvironment) -> None:
+    with environment.read(), pytest.raises(StateError), environment.write():
+        pass
+
+
+def test_a_read_inside_a_read_sees_the_same_version(environment: LmdbEnvironment) -> None:
+    with ThreadPoolExecutor(1) as pool, environment.read():
+        pool.submit(put, environment, b"a").result()
+        assert get(environment, b"a") is None
+    assert get(environment, b"a") == b"1"
+
+
+def test_callbacks_tell_how_the_transaction_ended(environment: LmdbEnvironment) -> None:
+    ends: list[object] = []
+    with environment.write():
+        environment.after_write(ends.append)
+        with environment.write():
+            environment.after_write(lambda is_durable: ends.append((2, is_durable)))
+        assert ends == []
+    with pytest.raises(KeyError), environment.write():
+        environment.after_write(ends.append)
+        raise KeyError
+    with environment.write():
+        pass
+    assert ends == [True, (2, True), False]
+
+
+def test_another_database_is_made_when_it_is_named(environment: LmdbEnvironment) -> None:
+    with environment.read() as txn:
+        assert txn.count(db=environment.database("objects")) == 0
+    other = environment.database("another")
+    with environment.write() as txn:
+        assert txn.put(b"a", b"1", db=other)
+        assert not txn.put(b"a", b"2", db=other, overwrite=False)
+        assert txn.nbytes(db=other) > 0
+        assert txn.delete(b"b", db=other) is False
+    assert get(environment, b"a") is None
+    with environment.write() as txn, pytest.raises(StateError):
+        environment.database("a third")
+
+
+def test_the_modes_of_files_keep_to_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        put(LmdbEnvironment(tmp_path / "lmdb"), b"a")
+    finally:
+        os.umask(before)
+    assert {p.stat().st_mode & 0o777 for p in (tmp_path / "lmdb").iterdir()} == {0o640}
+
+
+def test_a_pickle_is_the_folder(environment: LmdbEnvironment) -> None:
+    put(environment, b"a")
+    assert get(pickle.loads(pickle.dumps(environment)), b"a") == b"1"
+
+
+def run_in_child(act: object) -> None:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            act()  # type: ignore[operator]
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_reads_and_writes(environment: LmdbEnvironment) -> None:
+    put(environment, b"a")
+
+    def act() -> None:
+        assert get(environment, b"a") == b"1"
+        put(environment, b"b")
+        run_in_child(lambda: put(environment, b"c"))
+
+    run_in_child(act)
+    assert [get(environment, key) for key in (b"a", b"b", b"c")] == [b"1"] * 3
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_inside_a_read_leaves_the_reader_protected(environment: LmdbEnvironment) -> None:
+    put(environment, b"a")
+    with environment.read() as txn:
+        run_in_child(lambda: [put(environment, b"a", bytes([i])) for i in range(50)])
+        # Were the slot of this reader freed by the child, its pages would be written over.
+        assert txn.get(b"a", db=environment.database("objects")) == b"1"
+    assert get(environment, b"a") == bytes([49])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_inside_a_write_of_any_thread(environment: LmdbEnvironment) -> None:
+    put(environment, b"before")
+
+    def act() -> None:
+        assert get(environment, b"a") is None
+        assert get(environment, b"before") == b"1"
+
+    with environment.write():
+        put(environment, b"a")
+        run_in_child(act)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(run_in_child, act).result()
+    assert get(environment, b"a") == b"1"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_cannot_commit_for_its_parent(environment: LmdbEnvironment) -> None:
+    def fork_inside() -> int:
+        with environment.write():
+            put(environment, b"a")
+            child = os.fork()
+            if child:
+                assert os.waitpid(child, 0)[1] == 0
+                raise KeyError
+        return child
+
+    parent = os.getpid()
+    code = 1
+    try:
+        fork_inside()
+    except KeyError:
+        pass
+    except StateError:
+        code = 0
+    finally:
+        if os.getpid() != parent:
+            os._exit(code)
+    assert get(environment, b"a") is None
+
+
+def test_opening_does_not_wait_for_a_writer(tmp_path: Path) -> None:
+    put(LmdbEnvironment(tmp_path), b"a")
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with LmdbEnvironment(tmp_path).write():
+            os.write(write, b"x")
+            os.read(read, 1)
+            threading.Event().wait(60)
+    assert os.read(read, 1) == b"x"
+    try:
+        assert get(LmdbEnvironment(tmp_path), b"a") == b"1"
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        os.close(read)
+        os.close(write)
+    # The lock of a writer that was killed does not stay.
+    put(LmdbEnvironment(tmp_path), b"b")
+
+
+def test_a_small_map_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lmdb_environment, "_MAP_NBYTES", (1 << 40,))
+    monkeypatch.setattr(lmdb_environment, "_MAP_NBYTES", (1 << 30, 1 << 20))
+    refused = lmdb.open
+
+    def small(path: str, map_size: int, **settings: object) -> lmdb.Environment:
+        if map_size > 1 << 20:
+            raise lmdb.MemoryError("no room")
+        return refused(path, map_size=map_size, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(lmdb, "open", small)
+    environment = LmdbEnvironment(tmp_path)
+    for i in range(40):
+        put(environment, bytes([i]), bytes(100_000))
+    assert environment.file_nbytes > 4_000_000
+    monkeypatch.setattr(lmdb_environment, "_MAP_NBYTES", (1 << 20,))
+    with pytest.raises(StorageError, match="MAP_FULL") as caught:
+        for i in range(90):
+            put(environment, bytes([i, 0]), bytes(100_000))
+    assert caught.value.hint
+    assert get(environment, bytes([39])) == bytes(100_000)
+
+
+def test_a_map_that_another_process_made_larger_is_mapped_anew(
+    environment: LmdbEnvironment,
+) -> None:
+    raised = []
+
+    class Resized:
+        def __init__(self, wrapped: lmdb.Environment) -> None:
+            self.wrapped = wrapped
+
+        def begin(self, *args: object, **settings: object) -> lmdb.Transaction:
+            if len(raised) < 1:
+                raised.append(1)
+                raise lmdb.MapResizedError("larger")
+            return self.wrapped.begin(*args, **settings)  # type: ignore[arg-type]
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.wrapped, name)
+
+    put(environment, b"a")
+    shared = environment._shared
+    assert shared.environment is not None
+    shared.environment = Resized(shared.environment)  # type: ignore[assignment]
+    assert get(environment, b"a") == b"1"
+    raised.clear()
+    put(environment, b"b")
+    assert raised
+
+
+def test_a_damaged_file_is_damage(tmp_path: Path) -> None:
+    environment = LmdbEnvironment(tmp_path)
+    for i in range(300):
+        put(environment, b"%04d" % i, bytes(500))
+    environment.close()
+    data = tmp_path / "data.mdb"
+    content = data.read_bytes()
+    for damage in (b"", b"\0" * len(content), b"no LMDB" * 4000):
+        data.write_bytes(damage)
+        with pytest.raises((ObjectDamagedError, StorageError)):
+            get(LmdbEnvironment(tmp_path), b"0000")
+
+
+def test_a_cut_file_is_damage_and_no_bus_error(tmp_path: Path) -> None:
+    environment = LmdbEnvironment(tmp_path)
+    with environment.write() as txn:
+        for i in range(3000):
+            txn.put(b"%04d" % i, bytes(500), db=environment.database("objects"))
+    environment.close()
+    data = tmp_path / "data.mdb"
+    with data.open("r+b") as file:
+        file.truncate(data.stat().st_size // 2)
+    with pytest.raises(ObjectDamagedError):
+        for i in range(3000):
+            get(LmdbEnvironment(tmp_path), b"%04d" % i)
+
+
+def test_a_folder_that_cannot_be_opened_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError):
+        LmdbEnvironment(tmp_path / "file")
