@@ -131,7 +131,7 @@ def _no_progress(done: int, total: int | None) -> None:
 
 
 def _plain_progress(label: str) -> Iterator[Progress]:
-    drawn_at = 0.0
+    drawn_at = -_REDRAW_SECONDS
 
     def draw(done: int, total: int | None) -> None:
         nonlocal drawn_at

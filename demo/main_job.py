@@ -95,7 +95,7 @@ def train(repository: tv.Repository, revision: str) -> float:
         for images, labels in DataLoader(learn, batch_size=64, shuffle=True, generator=order):
             loss = torch.nn.functional.cross_entropy(network(images.float() / 255), labels)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     right = 0
     with torch.no_grad():

@@ -21,7 +21,7 @@ from tensorvcs.checkout.areas import (
 from tensorvcs.checkout.editor import EditableCheckout
 from tensorvcs.checkout.reader import Checkout
 from tensorvcs.checkout.transaction import Transaction
-from tensorvcs.display.html import table_html
+from tensorvcs.display.html import table_html, value_html
 from tensorvcs.errors import (
     BareRepositoryError,
     BranchExistsError,
@@ -182,7 +182,7 @@ class Repository:
 
     def _repr_html_(self) -> str:
         rows = [
-            [("* " if name == self.head else "") + name, commit._repr_html_()]
+            [("* " if name == self.head else "") + value_html(name), commit._repr_html_()]
             for name, commit in self.branches.items()
         ]
         return table_html(["branch", "commit"], rows, repr(self)[1:-1])

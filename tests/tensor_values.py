@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorvcs.objects.digest import digests_to_array
+from tensorvcs.objects.digest import digest_of, digests_to_array
 from tensorvcs.objects.dtype import DTYPE_NAMES, dtype_from_name
 from tensorvcs.objects.schema import Schema
 from tensorvcs.objects.tensor import digest_rows, digest_value
@@ -67,19 +67,17 @@ def table_of(
 
     The digests of the leaves that were loaded are appended to `loaded`.
     """
-    parts = {
-        digests[low : low + LEAF_COUNT].tobytes(): digests[low : low + LEAF_COUNT]
-        for low in range(0, len(digests), LEAF_COUNT)
-    }
-    leaves = {digests_to_array([]).tobytes() + part[:32]: parts[part] for part in parts}
+    parts = [digests[low : low + LEAF_COUNT] for low in range(0, len(digests), LEAF_COUNT)]
+    names = [digest_of(part.tobytes()) for part in parts]
+    leaves = dict(zip(names, parts, strict=True))
 
     def load(wanted: Sequence[bytes]) -> list[NDArray[np.uint8]]:
         if loaded is not None:
             loaded.extend(wanted)
         return [leaves[leaf] for leaf in wanted]
 
-    counts = np.array([len(part) for part in leaves.values()], np.int64)
-    return store.table(schema, list(leaves), counts, load)
+    counts = np.array([len(part) for part in parts], np.int64)
+    return store.table(schema, names, counts, load)
 
 
 def open_store(folder: Path) -> Hdf5Tensors:

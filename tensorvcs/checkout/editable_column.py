@@ -18,7 +18,12 @@ from tensorvcs.checkout.staging import (
     check_stack,
     check_unique,
 )
-from tensorvcs.errors import DuplicateKeyError, InvalidInputError, SchemaMismatchError
+from tensorvcs.errors import (
+    DuplicateKeyError,
+    InvalidInputError,
+    SchemaMismatchError,
+    with_hint,
+)
 from tensorvcs.objects.keys import (
     EMPTY_INTS,
     Key,
@@ -190,7 +195,13 @@ class EditableColumn(Column):
         return key_list
 
     def _next_int_key(self) -> int:
-        reader = self._reader
+        """Return the int key after the largest one, staged ones included."""
+        staged = self._checkout._staged.largest_int(self._name)
+        if staged is None:
+            return self._next_int_key_of(self._reader)
+        return max(staged + 1, self._next_int_key_of(self._checkout._settled_reader(self._name)))
+
+    def _next_int_key_of(self, reader: ColumnReader) -> int:
         ints = reader.state.tree.ints
         if ints is None:
             return 0
@@ -378,12 +389,21 @@ def _stack(
     schema: Schema, name: str, arrays: Any, keys: Sequence[Key] | None
 ) -> NDArray[Any] | list[Any]:
     """Return the values of one call: a stacked array of a fixed shape, or a list."""
+    if isinstance(arrays, Mapping):
+        raise with_hint(
+            InvalidInputError(f"column {name!r}: a mapping came where many values are expected"),
+            "use update(mapping)",
+        )
+    is_one = isinstance(arrays, (str, bytes, bytearray)) or not isinstance(arrays, Iterable)
+    if is_one or getattr(arrays, "ndim", 1) == 0:
+        raise SchemaMismatchError(
+            "one value came where many are expected",
+            column=name,
+            found=type(arrays).__name__,
+            expected="a sequence of values",
+        )
     if schema.is_fixed_shape and isinstance(arrays, np.ndarray) and arrays.dtype != object:
         return arrays
-    if isinstance(arrays, (str, bytes)):
-        raise SchemaMismatchError(
-            "one value came where many are expected", column=name, found=type(arrays).__name__
-        )
     if schema.is_fixed_shape and hasattr(arrays, "__array__"):
         return np.asarray(arrays)
     listed = list(arrays)

@@ -10,7 +10,7 @@ import numpy as np
 from tensorvcs.checkout.column import ColumnReader
 from tensorvcs.checkout.editable_column import EditableColumn, EditableNestedColumn
 from tensorvcs.checkout.staging import FLUSH_NBYTES, FLUSH_ROWS, StagedColumns
-from tensorvcs.display.html import table_html
+from tensorvcs.display.html import table_html, value_html
 from tensorvcs.errors import (
     ClosedError,
     ColumnExistsError,
@@ -456,7 +456,9 @@ class EditableCheckout:
         )
 
     def _repr_html_(self) -> str:
-        rows = [[name, str(len(self[name])), self[name].schema.spelling] for name in self]
+        rows = [
+            [value_html(name), str(len(self[name])), self[name].schema.spelling] for name in self
+        ]
         return table_html(["column", "samples", "schema"], rows, repr(self)[1:-1])
 
 

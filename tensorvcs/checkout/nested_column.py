@@ -131,7 +131,8 @@ class NestedColumn(Mapping[Key, Subsamples]):
         """Return the keys of the samples in order; scanned once a version."""
         tree = self._reader.state.tree
         if self._samples is None or self._samples[0] != tree:
-            self._samples = (tree, list(self))
+            # From the iterator, for list() asks a collection for its length first.
+            self._samples = (tree, list(iter(self)))
         return self._samples[1]
 
     def __iter__(self) -> Iterator[Key]:

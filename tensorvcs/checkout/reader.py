@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorvcs.checkout.column import Column, ColumnReader
 from tensorvcs.checkout.nested_column import NestedColumn
-from tensorvcs.display.html import table_html
+from tensorvcs.display.html import table_html, value_html
 from tensorvcs.errors import ColumnNotFoundError, ReadOnlyError, with_hint
 from tensorvcs.history.commit import Commit, load_commit
 from tensorvcs.history.snapshot import read_snapshot
@@ -138,7 +138,7 @@ class Checkout:
 
     def _repr_html_(self) -> str:
         rows = [
-            [name, str(len(column)), column.schema.spelling]
+            [value_html(name), str(len(column)), column.schema.spelling]
             for name, column in self._columns.items()
         ]
         return table_html(["column", "samples", "schema"], rows, repr(self)[1:-1])

@@ -114,6 +114,21 @@ class StagedColumns:
         edits = self._edits.get(name)
         return edits is not None and bool(edits.ints or edits.texts)
 
+    def largest_int(self, name: str) -> int | None:
+        """Return the largest int key that waits in a column, at least -1.
+
+        None when keys were deleted since the last `fold`: then only the tree can tell.
+        """
+        edits = self._edits.get(name)
+        if edits is None:
+            return -1
+        if any(value is DELETED for value in edits.pending.values()) or any(
+            block.deleted.any() for block in edits.ints
+        ):
+            return None
+        singles = max((key for key in edits.pending if isinstance(key, int)), default=-1)
+        return max([singles, *(int(block.keys.max()) for block in edits.ints)])
+
     def put(self, name: str, key: TreeKey, value: Any) -> None:
         """Stage one canonical value."""
         edits = self._edits.setdefault(name, _ColumnEdits())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tensorvcs.display.html import table_html
+from tensorvcs.display.html import table_html, value_html
 from tensorvcs.history.ancestry import read_commit, walk
 from tensorvcs.history.refs import BRANCHES, TAGS, branch_commit, current_branch, decode_ref
 from tensorvcs.history.snapshot import read_snapshot
@@ -56,7 +56,9 @@ class Statistics:
         return self.packs.file_nbytes + self.lmdb_nbytes
 
     def _repr_html_(self) -> str:
-        rows = [[name, c.schema, f"{c.sample_count:,}"] for name, c in self.columns.items()]
+        rows = [
+            [value_html(name), c.schema, f"{c.sample_count:,}"] for name, c in self.columns.items()
+        ]
         caption = (
             f"{self.branch}: {self.commit_count:,} commits, {self.packs.pack_count:,} packs, "
             f"{self.total_nbytes / 1e6:,.1f} MB"

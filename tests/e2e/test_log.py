@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def merged(shell: Shell) -> dict[str, str]:
     """Make a criss-cross of two branches and a merge of both; return the short ids."""
-    made = {}
+    made: dict[str, str] = {}
 
     def commit(name: str, labels: dict[str | int, int | None]) -> None:
         shell.at(f"2026-01-02T03:0{len(made)}:00+00:00")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,6 +20,9 @@ from tensorvcs.objects.dtype import DTYPE_NAMES, dtype_from_name
 from tests import model
 from tests.memory_repository import MemoryRepository
 from tests.strategies import KEYS, arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 COUNT = 30
 KEYS_IN_ORDER = [*range(-2, 18), *(f"k{n:02}" for n in range(10))]
@@ -183,12 +186,13 @@ def test_only_a_fixed_shape_goes_into_a_buffer(co: Any) -> None:
 @pytest.mark.parametrize("name", COLUMNS)
 def test_values_are_copies(co: Any, name: str) -> None:
     column = co[name]
-    for read in (
+    reads: list[Callable[[], Any]] = [
         lambda: column[3],
         lambda: column[[3, 4]],
         lambda: column[:3],
         lambda: column.read([5]),
-    ):
+    ]
+    for read in reads:
         value = read()
         value = value[0] if isinstance(value, list) else value
         if isinstance(value, np.ndarray):
@@ -284,11 +288,12 @@ def test_columns_say_what_they_hold(co: Any) -> None:
 
 
 def test_a_checkout_is_read_only(co: Any) -> None:
-    for write in (
+    writes: list[Callable[[], Any]] = [
         lambda: co.__setitem__(("labels", 0), [1, 1]),
         lambda: co.__setitem__("labels", {}),
         lambda: co.__delitem__("labels"),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(ReadOnlyError, match="read-only"):
             write()
     assert not hasattr(co["labels"], "extend")
