@@ -378,8 +378,17 @@ class Repository:
         Raises
         ------
         BranchNotFoundError, BranchExistsError, RefNameError
+        StagingLockedError
+            It is the current branch, and somebody edits it.
         """
         check_ref_name(new, "branch")
+        if self.head == old and not self.is_bare:
+            with self._staging_lock():
+                self._rename_branch(old, new)
+        else:
+            self._rename_branch(old, new)
+
+    def _rename_branch(self, old: str, new: str) -> None:
         refs = self._check_open().refs
         value = refs.get(BRANCHES + old)
         is_head = self.head == old
@@ -614,13 +623,22 @@ class Repository:
         return result
 
     def reset(self, revision: str | Commit = "HEAD") -> Commit:
-        """Move the current branch to a revision and drop what is staged; `undo` takes it back."""
+        """Move the current branch to a revision and drop what is staged; `undo` takes it back.
+
+        Raises
+        ------
+        RevisionNotFoundError
+            Nothing has that name; before the first commit ``edit().reset()`` drops what is staged.
+        StagingLockedError, BareRepositoryError
+        """
+        stores = self._check_open()
         self._check_not_bare()
-        commit = self._resolve_any(revision)
-        refs = self._stores.refs
-        branch = self.head
-        with self._staging_lock():
+        refs = stores.refs
+        # Resolved inside the transaction, so that no commit made meanwhile is left behind.
+        with self._staging_lock(), stores.transaction():
+            branch = self.head
             name = BRANCHES + branch
+            commit = self._resolve_any(revision)
             changes = [
                 RefChange(name, refs.get(name), encode_commit_ref(commit.digest)),
                 RefChange(STAGING, refs.get(STAGING), None),
@@ -648,10 +666,10 @@ class Repository:
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise InvalidInputError(f"cannot undo {n!r} operations; expected 1 or more")
-        refs = self._check_open().refs
+        stores = self._check_open()
 
         def run() -> list[Operation]:
-            undone, changes = plan_undo(refs, n)
+            undone, changes = plan_undo(stores.refs, n)
             numbers = [operation.number for operation in undone]
             newest, oldest = undone[0], undone[-1]
             what = f"{newest.command}: {newest.description}"
@@ -660,9 +678,11 @@ class Repository:
             self._move(changes, "undo", what, undoes=numbers)
             return undone
 
+        # In one transaction, so that no commit made meanwhile is taken back unseen.
         if self.is_bare:
-            return run()
-        with self._staging_lock():
+            with stores.transaction():
+                return run()
+        with self._staging_lock(), stores.transaction():
             return run()
 
     # Checkouts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +50,9 @@ def digests_of(schema: Schema, values: Sequence[Any] | NDArray[Any]) -> NDArray[
     return digests_to_array([digest_value(value) for value in values])
 
 
-def put(store: TensorStore, schema: Schema, values: Sequence[Any]) -> NDArray[np.uint8]:
+def put(
+    store: TensorStore, schema: Schema, values: Sequence[Any] | NDArray[Any]
+) -> NDArray[np.uint8]:
     """Write and seal values; return their digests."""
     digests = digests_of(schema, values)
     store.write(schema, digests, values)
@@ -101,19 +104,19 @@ def flip_bit(path: Path, offset: int) -> None:
 
 def every_schema() -> list[tuple[str, Schema, Callable[[int], Any]]]:
     """Return name, schema, and a function from a seed to some 300 values, for every kind."""
-    found: list[tuple[str, Schema, Callable[[int], Any]]] = []
-    for name in DTYPE_NAMES:
-        schema = Schema("ndarray", name, (9, 11))
-        found.append((name, schema, lambda seed, schema=schema: random_rows(schema, 300, seed)))
+    rows = [(name, Schema("ndarray", name, (9, 11)), 300) for name in DTYPE_NAMES]
     for shape in [(), (1,), (0, 3), (3000,), (2,) * 12, (1,) * 32]:
-        schema = Schema("ndarray", "float64", shape)
-        found.append(
-            (f"shape {shape}", schema, lambda seed, schema=schema: random_rows(schema, 30, seed))
-        )
-    found.append(("variable", IMAGES_IN_FRAMES, _variable_images))
-    found.append(("text", TEXTS, lambda seed: [f"{seed} é\n" * (i % 70) for i in range(300)]))
-    found.append(("bytes", BLOBS, lambda seed: [bytes([seed, i % 256]) * i for i in range(300)]))
-    return found
+        rows.append((f"shape {shape}", Schema("ndarray", "float64", shape), 30))
+    return [
+        *((name, schema, partial(_seeded_rows, schema, count)) for name, schema, count in rows),
+        ("variable", IMAGES_IN_FRAMES, _variable_images),
+        ("text", TEXTS, lambda seed: [f"{seed} é\n" * (i % 70) for i in range(300)]),
+        ("bytes", BLOBS, lambda seed: [bytes([seed, i % 256]) * i for i in range(300)]),
+    ]
+
+
+def _seeded_rows(schema: Schema, count: int, seed: int) -> NDArray[Any]:
+    return random_rows(schema, count, seed)
 
 
 def _variable_images(seed: int) -> list[NDArray[np.uint8]]:

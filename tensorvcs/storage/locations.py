@@ -172,8 +172,24 @@ class PackTable:
     def _gather(
         self, source_of: NDArray[Any], rows: NDArray[np.uint32], flat: NDArray[np.uint8]
     ) -> None:
-        """Read from several sources, one after the other."""
-        for number in _distinct(source_of):
+        """Read from several sources, one after the other.
+
+        A source of plain rows that has most of the values, as the first import has behind a few
+        later changes, fills all places in one gather; the others then put theirs where they are.
+        """
+        numbers = _distinct(source_of)
+        for number in numbers:
+            source = self._sources[number]
+            if not isinstance(source, MappedRows) or source.values is None:
+                continue
+            is_here = source_of == number
+            here = rows[is_here]
+            if 2 * len(here) >= len(rows):
+                source.ensure_rows(here)
+                _take_in_parts(source, np.where(is_here, rows, here[0]), flat)
+                numbers.remove(number)
+                break
+        for number in numbers:
             source = self._sources[number]
             places = np.nonzero(source_of == number)[0]
             chosen = rows[places]

@@ -9,7 +9,6 @@ import pytest
 
 from tensorvcs.errors import ObjectNotFoundError
 from tensorvcs.storage import hdf5_tensors
-from tensorvcs.storage.interfaces import TensorStore
 from tensorvcs.storage.memory import MemoryTensors
 from tests.tensor_values import (
     IMAGES,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tensorvcs.objects.schema import Schema
+    from tensorvcs.storage.interfaces import TensorStore
 
 SCHEMAS = every_schema()
 BY_NAME = pytest.mark.parametrize(

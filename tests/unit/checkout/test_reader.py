@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 ROWS = np.random.default_rng(0).integers(0, 256, (500, 20, 20), np.uint8)
 
 

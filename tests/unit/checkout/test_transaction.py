@@ -175,13 +175,13 @@ def test_a_branch_that_went_away_is_not_made_anew_from_half_a_change(started: An
         started.branch_at("side")
     else:
         started.create_branch("side")
-    with pytest.raises(BranchNotFoundError, match="'side' was deleted or renamed"):
-        with transaction(started, "side") as co:
-            co.add_str_column("texts")["x"] = "x"
-            if isinstance(started, MemoryRepository):
-                started.put_branch("side", None)
-            else:
-                started.rename_branch("side", "other")
-            with pytest.raises(BranchNotFoundError):
-                co.commit("still there")
-            assert co["texts"]["x"] == "x"
+    went_away = pytest.raises(BranchNotFoundError, match="'side' was deleted or renamed")
+    with went_away, transaction(started, "side") as co:
+        co.add_str_column("texts")["x"] = "x"
+        if isinstance(started, MemoryRepository):
+            started.put_branch("side", None)
+        else:
+            started.rename_branch("side", "other")
+        with pytest.raises(BranchNotFoundError):
+            co.commit("still there")
+        assert co["texts"]["x"] == "x"

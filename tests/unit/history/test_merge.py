@@ -387,9 +387,15 @@ def test_what_both_made_of_a_disputed_sample_is_kept() -> None:
 
 
 def test_conflicts_are_a_sequence_in_order() -> None:
-    ours = {"x": ("int64", dict.fromkeys([3, 1, "b", "a"], 1)), "y": ("nested", {"k": 1})}
-    theirs = {"x": ("int64", dict.fromkeys([3, 1, "b", "a"], 2)), "y": ("nested", {"k": 2})}
-    repo = three({"x": ("int64", {}), "y": ("nested", {})}, ours, theirs)  # type: ignore[dict-item]
+    ours: model.Content = {
+        "x": ("int64", dict.fromkeys([3, 1, "b", "a"], 1)),
+        "y": ("nested", {"k": 1}),
+    }
+    theirs: model.Content = {
+        "x": ("int64", dict.fromkeys([3, 1, "b", "a"], 2)),
+        "y": ("nested", {"k": 2}),
+    }
+    repo = three({"x": ("int64", {}), "y": ("nested", {})}, ours, theirs)
     conflicts = repo.merge("side", strategy="ours").conflicts
     assert [conflict.key for conflict in conflicts] == [1, 3, "a", "b", ("k", 1), ("k", "s")]
     assert conflicts[-1].key == ("k", "s")

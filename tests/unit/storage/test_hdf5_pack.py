@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,7 @@ def test_frames_can_be_rebuilt_with_plain_h5py(tmp_path: Path, schema: Schema) -
         assert group.attrs["compression"] == "none"
         offsets = group["offsets"][:].tolist()
         data: NDArray[np.uint8] = group["data"][:]
-        stored = [data[a:b].tobytes() for a, b in zip(offsets, offsets[1:], strict=False)]
+        stored = [data[a:b].tobytes() for a, b in pairwise(offsets)]
         if schema.kind == "str":
             assert [s.decode() for s in stored] == list(dict.fromkeys(values))
         elif schema.kind == "bytes":
@@ -194,7 +195,7 @@ def test_a_full_disk_is_a_storage_error_and_leaves_no_file(
 
     store = open_store(tmp_path)
     before = put(store, IMAGES, random_images(5, seed=5))
-    monkeypatch.setattr(hdf5_pack.os, "pwrite", refuse)
+    monkeypatch.setattr("os.pwrite", refuse)
     values = random_images(2000)
     with pytest.raises(StorageError, match="No space left") as caught:
         put(store, IMAGES, values)

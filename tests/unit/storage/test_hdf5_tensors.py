@@ -19,6 +19,7 @@ from tensorvcs.errors import ObjectNotFoundError, SchemaMismatchError
 from tensorvcs.objects.digest import digests_to_array
 from tensorvcs.objects.schema import Schema
 from tensorvcs.storage import hdf5_pack, hdf5_tensors, unsealed
+from tensorvcs.storage.pack_index import PackIndex
 from tests.tensor_values import (
     BLOBS,
     IMAGES,
@@ -194,7 +195,10 @@ def test_a_pack_with_few_unwanted_values_is_left_alone(tmp_path: Path) -> None:
     digests = put(store, IMAGES, random_images(2000))
     (before,) = pack_files(tmp_path)
     unwanted = {digest.tobytes() for digest in digests[:100]}
-    keep = lambda names: np.array([n.tobytes() not in unwanted for n in names])
+
+    def keep(names: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        return np.array([name.tobytes() not in unwanted for name in names])
+
     assert store.prune(keep) == 0
     assert pack_files(tmp_path) == [before]
 
@@ -421,13 +425,13 @@ def test_opening_reads_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     digests = put(open_store(tmp_path), IMAGES, random_images(2000))
     hdf5_tensors._MAPPED.clear()
     read: list[bytes] = []
-    found = hdf5_tensors.PackIndex.pack_record
+    found = PackIndex.pack_record
 
-    def record(self: hdf5_tensors.PackIndex, pack_id: bytes) -> object:
+    def record(self: PackIndex, pack_id: bytes) -> object:
         read.append(pack_id)
         return found(self, pack_id)
 
-    monkeypatch.setattr(hdf5_tensors.PackIndex, "pack_record", record)
+    monkeypatch.setattr(PackIndex, "pack_record", record)
     store = open_store(tmp_path)
     assert read == []
     for _ in range(3):
@@ -464,7 +468,7 @@ def test_many_values_are_looked_up_among_many_loose_ones(tmp_path: Path) -> None
     absent = digests_to_array([bytes(32)] * 3)
     assert store.contains(np.concatenate([digests, absent])).tolist() == [True] * 1000 + [False] * 3
     assert store.read(BLOBS, digests) == blobs
-    with pytest.raises(ObjectNotFoundError, match="3 others are|and 2 others are"):
+    with pytest.raises(ObjectNotFoundError, match="and 2 others are"):
         table_of(store, BLOBS, np.concatenate([digests, absent]))
 
 

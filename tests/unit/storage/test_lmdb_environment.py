@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -196,9 +197,13 @@ def test_a_forked_child_reads_and_writes(environment: LmdbEnvironment) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_inside_a_read_leaves_the_reader_protected(environment: LmdbEnvironment) -> None:
+    def put_fifty() -> None:
+        for i in range(50):
+            put(environment, b"a", bytes([i]))
+
     put(environment, b"a")
     with environment.read() as txn:
-        run_in_child(lambda: [put(environment, b"a", bytes([i])) for i in range(50)])
+        run_in_child(put_fifty)
         # Were the slot of this reader freed by the child, its pages would be written over.
         assert txn.get(b"a", db=environment.database("objects")) == b"1"
     assert get(environment, b"a") == bytes([49])
@@ -245,6 +250,7 @@ def test_a_child_cannot_commit_for_its_parent(environment: LmdbEnvironment) -> N
     assert get(environment, b"a") is None
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_opening_does_not_wait_for_a_writer(tmp_path: Path) -> None:
     put(LmdbEnvironment(tmp_path), b"a")
     read, write = os.pipe()
@@ -252,13 +258,12 @@ def test_opening_does_not_wait_for_a_writer(tmp_path: Path) -> None:
     if child == 0:
         with LmdbEnvironment(tmp_path).write():
             os.write(write, b"x")
-            os.read(read, 1)
-            threading.Event().wait(60)
+            signal.pause()
     assert os.read(read, 1) == b"x"
     try:
         assert get(LmdbEnvironment(tmp_path), b"a") == b"1"
     finally:
-        os.kill(child, 9)
+        os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(read)
         os.close(write)
@@ -292,17 +297,17 @@ def test_a_small_map_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_map_that_another_process_made_larger_is_mapped_anew(
     environment: LmdbEnvironment,
 ) -> None:
-    raised = []
+    raised: list[int] = []
 
     class Resized:
         def __init__(self, wrapped: lmdb.Environment) -> None:
             self.wrapped = wrapped
 
-        def begin(self, *args: object, **settings: object) -> lmdb.Transaction:
+        def begin(self, *, write: bool = False) -> lmdb.Transaction:
             if len(raised) < 1:
                 raised.append(1)
                 raise lmdb.MapResizedError("larger")
-            return self.wrapped.begin(*args, **settings)  # type: ignore[arg-type]
+            return self.wrapped.begin(write=write)
 
         def __getattr__(self, name: str) -> object:
             return getattr(self.wrapped, name)
