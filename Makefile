@@ -1,5 +1,6 @@
 # make demo      set up an environment and run the demonstration
 # make test      everything that continuous integration checks
+# make bench     measure the figures of the README, beside their baselines
 # make test-all  the slow tests too, the lowest dependencies, and each other Python at hand
 #
 # Each target makes the environment it needs; none has to be active. PYTHON=python3.12 picks another
@@ -21,7 +22,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints
 # An environment, PYTHONPATH or PYTHONHOME that happens to be active must not leak in.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo test test-all format lint types unit wheel clean
+.PHONY: help demo bench test test-all format lint types unit wheel clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -56,6 +57,10 @@ demo: $(VENV)/.stamp-demo
 	$(BIN)/python demo/main_job.py
 
 test: lint types unit wheel
+
+# The figures of the README; BENCH='--quick' for a short look.
+bench: $(VENV)/.stamp-dev
+	$(BIN)/python -m benchmarks $(BENCH)
 
 format: $(VENV)/.stamp-dev
 	$(BIN)/ruff format .

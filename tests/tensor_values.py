@@ -105,8 +105,10 @@ def flip_bit(path: Path, offset: int) -> None:
 def every_schema() -> list[tuple[str, Schema, Callable[[int], Any]]]:
     """Return name, schema, and a function from a seed to some 300 values, for every kind."""
     rows = [(name, Schema("ndarray", name, (9, 11)), 300) for name in DTYPE_NAMES]
-    for shape in [(), (1,), (0, 3), (3000,), (2,) * 12, (1,) * 32]:
-        rows.append((f"shape {shape}", Schema("ndarray", "float64", shape), 30))
+    rows += [
+        (f"shape {shape}", Schema("ndarray", "float64", shape), 30)
+        for shape in [(), (1,), (0, 3), (3000,), (2,) * 12, (1,) * 32]
+    ]
     return [
         *((name, schema, partial(_seeded_rows, schema, count)) for name, schema, count in rows),
         ("variable", IMAGES_IN_FRAMES, _variable_images),

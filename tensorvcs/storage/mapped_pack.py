@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 # Above this share of a directory it is quicker to convert all prefixes than to search in place.
 _BULK_SHARE = 64
+_FEW = 16
 _NAMED_DIGESTS = 3
 
 
@@ -162,6 +163,8 @@ class MappedPack:
         SlabChecksumError
             A block of the directory is damaged.
         """
+        if len(digests) <= _FEW:
+            return self._locate_few(digests)
         count = len(self)
         if len(digests) * _BULK_SHARE >= count:
             self._digest_blocks.ensure_all()
@@ -188,6 +191,14 @@ class MappedPack:
         entries = inside[found]
         self._row_blocks.ensure_many(entries // DIRECTORY_BLOCK_ROWS)
         return found, self.rows[entries]
+
+    def _locate_few(
+        self, digests: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
+        """Find digests one by one, which is quicker for few of them."""
+        hits = [(i, hit) for i, digest in enumerate(digests) if (hit := self.find(bytes(digest)))]
+        found = np.array([i for i, _ in hits], np.intp)
+        return found, np.array([hit for _, hit in hits], np.uint32).reshape(len(hits), 2)
 
     def _search(self, prefixes: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Return the place of the first entry not below each prefix, touching few blocks."""
@@ -284,8 +295,11 @@ class CheckedBlocks:
         PackDamagedError
             The file was cut.
         """
-        if self.is_verified[block]:
-            return
+        if not self.is_verified[block]:
+            self._check(block)
+            self.are_all_verified = bool(self.is_verified.all())
+
+    def _check(self, block: int) -> None:
         pack, blocks = self._pack, self.blocks
         pack.check_length()
         start, size = int(blocks.starts[block]), int(blocks.sizes[block])
@@ -293,14 +307,14 @@ class CheckedBlocks:
         if found != blocks.checks[block]:
             raise self._damage(block, found)
         self.is_verified[block] = True
-        self.are_all_verified = bool(self.is_verified.all())
 
     def ensure_many(self, blocks: NDArray[np.integer[Any]]) -> None:
         """Check several blocks, given with repeats and in any order."""
         if self.are_all_verified or self.is_verified[blocks].all():
             return
         for block in np.unique(blocks[~self.is_verified[blocks]]).tolist():
-            self.ensure(block)
+            self._check(block)
+        self.are_all_verified = bool(self.is_verified.all())
 
     def ensure_all(self) -> None:
         """Check every block."""
