@@ -35,14 +35,10 @@ class MappedRows(Dataset[Any]):
         return torch.from_numpy(images), torch.from_numpy(labels)
 
 
-def _columns(batch: tensor_torch.Batch) -> Any:
-    return batch.columns
-
-
-def _batched(dataset: Any, collate: Callable[[Any], Any] | None = None) -> DataLoader[Any]:
+def _batched(dataset: Any) -> DataLoader[Any]:
     """Return a loader that hands whole batches of positions to the data set."""
     sampler = BatchSampler(RandomSampler(dataset), BATCH_COUNT, drop_last=False)
-    return DataLoader(dataset, sampler=sampler, batch_size=None, collate_fn=collate)
+    return DataLoader(dataset, sampler=sampler, batch_size=None)
 
 
 def _epoch(loader: Iterable[Any], count: int) -> Callable[[], None]:
@@ -66,7 +62,7 @@ def epochs(
     loader_type = getattr(tensor_torch, "TensorLoader", None)
     ways: dict[str, Iterable[Any]] = {
         "memmap": _batched(MappedRows(rows, labels)),
-        "TensorDataset, whole batches": _batched(ours, _columns),
+        "TensorDataset, whole batches": _batched(ours),
         "TensorDataset, DataLoader(shuffle=True)": DataLoader(ours, BATCH_COUNT, shuffle=True),
     }
     if loader_type is not None:

@@ -496,7 +496,10 @@ class Hdf5Tensors:
             done += count
 
     def _write_frames(
-        self, pending: Unsealed, digests: NDArray[np.uint8], values: Sequence[Any]
+        self,
+        pending: Unsealed,
+        digests: NDArray[np.uint8],
+        values: NDArray[Any] | Sequence[Any],
     ) -> None:
         """Write values in batches of a few MiB, each with what it takes in memory."""
         low = nbytes = 0
@@ -959,7 +962,7 @@ def _check_loose(schema: Schema, value: LooseValue) -> None:
             )
 
 
-def _stacked(schema: Schema, values: Sequence[Any]) -> NDArray[np.uint8]:
+def _stacked(schema: Schema, values: NDArray[Any] | Sequence[Any]) -> NDArray[np.uint8]:
     """View stacked values as rows of bytes."""
     array = np.ascontiguousarray(values, schema.numpy_dtype)
     if array.shape[1:] != schema.fixed_shape:

@@ -175,15 +175,25 @@ class TensorDataset(Dataset[Sample]):
         return self._count
 
     def __getitem__(self, place: Any) -> Any:
-        """Return one sample; a slice, a list or a tensor of places gives a `Batch`."""
+        """Return one sample; for a slice, a list, an array or a tensor of places, many at once.
+
+        Many are what a DataLoader makes of a batch: each column stacked. With `transform` they
+        are a list of its results.
+        """
         if isinstance(place, slice):
-            return self._read(np.arange(*place.indices(len(self))))
+            return self._many(np.arange(*place.indices(len(self))))
         if isinstance(place, (list, np.ndarray, torch.Tensor, range)) and np.ndim(place) == 1:
-            return self._read(np.asarray(place, np.intp))
+            return self._many(np.asarray(place, np.intp))
         at = int(place)
         if not -len(self) <= at < len(self):
             raise IndexError(f"place {at} is outside a dataset of {len(self)} samples")
         return self._finish(self._read(np.array([at % len(self)]))[0])
+
+    def _many(self, places: NDArray[np.intp]) -> Any:
+        batch = self._read(places)
+        if self.transform is not None:
+            return [self._finish(sample) for sample in batch]
+        return batch.columns[0] if self._is_single else batch.columns
 
     def __getitems__(self, places: Sequence[int]) -> Any:
         """Return many samples in one read: a `Batch`, or a list of what `transform` made."""
