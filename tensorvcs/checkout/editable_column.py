@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from tensorvcs.checkout.column import Value
     from tensorvcs.checkout.editor import EditableCheckout
     from tensorvcs.objects.schema import Schema
+
+# A mapping is invariant in its keys: a dict of str alone is no mapping of Key.
+ByKey = Union[Mapping[Key, Any], Mapping[str, Any], Mapping[int, Any]]
 
 _NO_DEFAULT: Any = object()
 
@@ -122,7 +125,7 @@ class EditableColumn(Column):
             self._checkout._staged.delete(self._name, self._tree_key(key))
         self._checkout._grown()
 
-    def update(self, mapping: Mapping[Key, Any] | Iterable[tuple[Key, Any]] = (), /) -> None:
+    def update(self, mapping: ByKey | Iterable[tuple[Key, Any]] = (), /) -> None:
         """Stage many values: a mapping from key to value, or pairs.
 
         Raises
@@ -254,7 +257,7 @@ class EditableSubsamples(Subsamples):
         del self[key]
         return value
 
-    def update(self, mapping: Mapping[Key, Any]) -> None:
+    def update(self, mapping: ByKey) -> None:
         """Stage many subsamples; a mismatch names its key and stages nothing."""
         self._editable.update({self._sample: {**mapping}})
 
@@ -280,7 +283,7 @@ class EditableNestedColumn(NestedColumn):
         """Return the subsamples of a sample; one that is not there yet is empty."""
         return EditableSubsamples(self, check_key(key))
 
-    def __setitem__(self, key: Key, subsamples: Mapping[Key, Any]) -> None:
+    def __setitem__(self, key: Key, subsamples: ByKey) -> None:
         """Replace a sample by a mapping of subsamples; what it does not name is deleted."""
         self._checkout._check_open()
         if not isinstance(subsamples, Mapping):
@@ -307,7 +310,7 @@ class EditableNestedColumn(NestedColumn):
             self._checkout._staged.delete(self._name, composite_key(key, subsample))
         self._checkout._grown()
 
-    def update(self, mapping: Mapping[Key, Mapping[Key, Any]]) -> None:
+    def update(self, mapping: ByKey) -> None:
         """Stage many subsamples of many samples; those not named stay as they are.
 
         A mismatch names its key and stages nothing of the call.
@@ -324,7 +327,7 @@ class EditableNestedColumn(NestedColumn):
         self._checkout._staged.put_many(self._name, keys, np.arange(len(keys)), values)
         self._checkout._grown()
 
-    def _canonical_samples(self, mapping: Mapping[Key, Mapping[Key, Any]]) -> dict[bytes, Any]:
+    def _canonical_samples(self, mapping: ByKey) -> dict[bytes, Any]:
         canonical: dict[bytes, Any] = {}
         for sample, subsamples in mapping.items():
             if not isinstance(subsamples, Mapping):

@@ -48,7 +48,7 @@ MAX_ROW_NBYTES = 1 << 30
 
 TEMPORARY_PREFIX = "tmp-"
 _MAX_HDF5_NDIM = 32
-_NUMBERS_BLOCK_NBYTES = 32 << 10
+NUMBERS_BLOCK_NBYTES = 32 << 10
 _STREAMED_METADATA_NBYTES = 256 << 10
 _SMALL_METADATA_NBYTES = 8 << 10
 _SYNC_NBYTES = 32 << 20
@@ -618,7 +618,7 @@ class FramesWriter:
         shapes = NO_BLOCKS
         if self._layout.ndim:
             numbers = np.frombuffer(self._shapes, np.uint64).reshape(-1, self._layout.ndim)
-            shapes = _write_numbers(self._group, "shapes", numbers, _NUMBERS_BLOCK_NBYTES)
+            shapes = _write_numbers(self._group, "shapes", numbers, NUMBERS_BLOCK_NBYTES)
         return DatasetRecord(
             path="/" + self._path,
             layout=self._layout,
@@ -626,7 +626,7 @@ class FramesWriter:
             slab_rows=0,
             slab_nbytes=self._slab_nbytes,
             slabs=slabs,
-            offsets=_write_numbers(self._group, "offsets", offsets, _NUMBERS_BLOCK_NBYTES),
+            offsets=_write_numbers(self._group, "offsets", offsets, NUMBERS_BLOCK_NBYTES),
             shapes=shapes,
         )
 

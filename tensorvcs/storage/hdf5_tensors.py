@@ -9,6 +9,7 @@ import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ from tensorvcs.storage.pack_index import (
     PackIndex,
     decode_loose,
 )
-from tensorvcs.storage.pack_rewrite import merge_packs, wrong_digests
+from tensorvcs.storage.pack_rewrite import merge_packs, salvage_pack, wrong_digests
 from tensorvcs.storage.sorted_digests import sort_digests
 from tensorvcs.storage.unsealed import (
     MAX_PACK_ROWS,
@@ -778,6 +779,58 @@ class Hdf5Tensors:
             if self._commit_or_remove([merged] if merged else [], remove_packs=[pack]):
                 dropped += len(pack) - kept
         return dropped
+
+    def salvage(self) -> list[bytes]:
+        """Take out of the store what is damaged, so that it can be fetched or written again.
+
+        Packs with damage are written anew without the values that cannot be read, and set aside
+        under the name ``damaged-<pack id>``; so is a pack that cannot be opened at all. Loose
+        values that are damaged are removed.
+
+        Returns
+        -------
+        list of bytes
+            The digests that were lost, as far as they are known: what was in a pack whose file
+            or directory is damaged is not.
+
+        Notes
+        -----
+        Reads every pack once.
+        """
+        lost: list[bytes] = []
+        _, pack_ids = self._index.pack_ids()
+        for pack_id in pack_ids:
+            path = self._packs_folder / f"{pack_id.hex()}.h5"
+            sealed: SealedPack | None = None
+            try:
+                record = self._index.pack_record(pack_id)
+                if record is None:
+                    continue
+                pack = MappedPack(path, record)
+            except CorruptionError:
+                pass
+            else:
+                if next(chain(pack.problems(), wrong_digests(pack)), None) is None:
+                    continue
+                sealed, names = salvage_pack(self._packs_folder, pack)
+                lost += array_to_digests(names)
+            _MAPPED.pop((str(self._packs_folder), pack_id), None)
+            if self._commit_or_remove([sealed] if sealed else [], remove_packs=[pack_id]):
+                with suppress(OSError):
+                    path.rename(path.with_name(f"damaged-{path.name}"))
+        damaged = []
+        for digest in self._index.loose_digests():
+            content = self._index.loose([digest])[0]
+            try:
+                if content is not None:
+                    decode_loose(digest, content)
+            except CorruptionError:
+                damaged.append(digest)
+        if damaged:
+            self._commit((), remove_loose=damaged)
+        lost += damaged
+        is_here = self.contains(digests_to_array(lost)).tolist()
+        return [digest for digest, is_left in zip(lost, is_here, strict=True) if not is_left]
 
     def verify(self) -> Iterator[CorruptionError]:
         """Yield everything that is wrong: checksums, and values that do not hash to their names.

@@ -20,7 +20,7 @@ from tensorvcs.errors import CorruptionError, PackDamagedError, SlabChecksumErro
 from tensorvcs.objects.dtype import dtype_from_name
 from tensorvcs.objects.tensor import array_bytes, value_from_data
 from tensorvcs.storage import codecs
-from tensorvcs.storage.hdf5_pack import rest_checksum
+from tensorvcs.storage.hdf5_pack import NUMBERS_BLOCK_NBYTES, rest_checksum
 from tensorvcs.storage.pack_index import DIRECTORY_BLOCK_ROWS
 from tensorvcs.storage.sorted_digests import digest_prefixes
 
@@ -488,8 +488,9 @@ class MappedFrames:
         return tuple(self._shapes[row].tolist())
 
     def stored_nbytes(self, rows: NDArray[np.intp]) -> int:
-        """Return the bytes of some values as they are stored; checks all offsets."""
-        self._offset_blocks.ensure_all()
+        """Return the bytes of some values as they are stored; checks their offsets."""
+        self._offset_blocks.ensure_many(8 * rows // NUMBERS_BLOCK_NBYTES)
+        self._offset_blocks.ensure_many(8 * (rows + 1) // NUMBERS_BLOCK_NBYTES)
         return int((self._offsets[rows + 1] - self._offsets[rows]).sum())
 
     def stored(self, row: int) -> bytes:

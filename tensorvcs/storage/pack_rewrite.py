@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from tensorvcs.errors import (
     PackDamagedError,
     SlabChecksumError,
 )
-from tensorvcs.objects.digest import array_to_digests, hash_rows
+from tensorvcs.objects.digest import digests_to_array, hash_rows
 from tensorvcs.objects.tensor import digest_value, value_header
 from tensorvcs.storage import codecs
 from tensorvcs.storage.hdf5_pack import (
@@ -23,7 +24,7 @@ from tensorvcs.storage.hdf5_pack import (
     small_metadata_nbytes,
 )
 from tensorvcs.storage.mapped_pack import MappedFrames, MappedPack, MappedRows
-from tensorvcs.storage.sorted_digests import sort_digests
+from tensorvcs.storage.sorted_digests import DigestSet, sort_digests
 from tensorvcs.storage.unsealed import path_key
 
 if TYPE_CHECKING:
@@ -122,36 +123,88 @@ def wrong_digests(pack: MappedPack) -> Iterator[CorruptionError]:
             names = pack.row_digests(dataset.ordinal)
         except CorruptionError:
             continue  # reported by its checksum
-        step = 1
-        if isinstance(dataset, MappedRows):
-            step = max(1, _BLOCK_NBYTES // dataset.row_nbytes)
+        step = dataset.slab_rows if isinstance(dataset, MappedRows) else 1
         for low in range(0, dataset.row_count, step):
             rows = np.arange(low, min(low + step, dataset.row_count))
-            for row, digest in _digests_of_rows(dataset, rows):
-                expected = names[row].tobytes()
-                if digest != expected:
-                    yield DigestMismatchError(
-                        f"pack {pack.path.name}: row {row} of {dataset.layout.dtype or 'values'} "
-                        f"is named {expected.hex()} and hashes to {digest.hex()}"
-                    )
+            try:
+                found = row_digests(dataset, rows)
+            except SlabChecksumError:
+                continue  # reported by its checksum
+            except PackDamagedError as error:
+                yield error
+                continue
+            for row in rows[(found != names[rows]).any(axis=1)].tolist():
+                yield DigestMismatchError(
+                    f"pack {pack.path.name}: row {row} of {dataset.layout.dtype or 'values'} is "
+                    f"named {names[row].tobytes().hex()} and hashes to "
+                    f"{found[row - low].tobytes().hex()}"
+                )
 
 
-def _digests_of_rows(
-    dataset: MappedRows | MappedFrames, rows: NDArray[np.intp]
-) -> Iterator[tuple[int, bytes]]:
-    """Yield row and digest of values; those in damaged slabs are left out."""
+def row_digests(dataset: MappedRows | MappedFrames, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Return the digests that some values hash to, shape (n, 32).
+
+    Raises
+    ------
+    SlabChecksumError, PackDamagedError
+    """
+    if isinstance(dataset, MappedRows):
+        dataset.ensure_rows(rows)
+        block = np.empty((len(rows), dataset.row_nbytes), np.uint8)
+        dataset.take(rows, block)
+        header = value_header("ndarray", dataset.layout.dtype, dataset.shape, dataset.row_nbytes)
+        return hash_rows(header, block)
+    return digests_to_array([digest_value(dataset.any_value(row)) for row in rows.tolist()])
+
+
+def salvage_pack(folder: Path, pack: MappedPack) -> tuple[SealedPack | None, NDArray[np.uint8]]:
+    """Write what can still be read of a damaged pack to a new one.
+
+    A value is taken when its slab has its checksum, under the digest that it hashes to; what the
+    directory says is not needed.
+
+    Returns
+    -------
+    sealed : SealedPack or None
+        None when nothing can be read.
+    lost : ndarray, shape (n, 32), uint8
+        The digests that are not in it; empty where the directory is damaged as well.
+    """
+    whole: list[tuple[MappedRows | MappedFrames, NDArray[np.intp], NDArray[np.uint8]]] = []
+    for dataset in pack.datasets:
+        step = dataset.slab_rows if isinstance(dataset, MappedRows) else 1
+        rows: list[NDArray[np.intp]] = []
+        found: list[NDArray[np.uint8]] = []
+        for low in range(0, dataset.row_count, step):
+            part = np.arange(low, min(low + step, dataset.row_count))
+            with suppress(SlabChecksumError, PackDamagedError, UnicodeDecodeError):
+                found.append(row_digests(dataset, part))
+                rows.append(part)
+        if rows:
+            whole.append((dataset, np.concatenate(rows), np.concatenate(found)))
+    sealed = None
+    if whole:
+        writer = PackWriter(folder, small_metadata_nbytes(len(whole), pack.record.payload_nbytes))
+        try:
+            for dataset, kept, digests in whole:
+                names = np.zeros((dataset.row_count, 32), np.uint8)
+                names[kept] = digests
+                if isinstance(dataset, MappedRows):
+                    _copy_rows(dataset, kept, names, writer.rows(dataset.layout, len(kept)))
+                else:
+                    by_frames = writer.frames(dataset.layout, dataset.stored_nbytes(kept))
+                    _copy_frames(dataset, kept, names, by_frames)
+                writer.close_dataset()
+        except BaseException:
+            writer.abort()
+            raise
+        sealed = writer.finish()
     try:
-        if isinstance(dataset, MappedRows):
-            dataset.ensure_rows(rows)
-            block = np.empty((len(rows), dataset.row_nbytes), np.uint8)
-            dataset.take(rows, block)
-            layout = dataset.layout
-            header = value_header("ndarray", layout.dtype, dataset.shape, dataset.row_nbytes)
-            yield from zip(rows.tolist(), array_to_digests(hash_rows(header, block)), strict=True)
-        else:
-            for row in rows.tolist():
-                yield row, digest_value(dataset.any_value(row))
-    except (SlabChecksumError, PackDamagedError):
-        if len(rows) > 1:
-            for row in rows:
-                yield from _digests_of_rows(dataset, np.array([row]))
+        named = np.concatenate([pack.row_digests(d.ordinal) for d in pack.datasets])
+    except CorruptionError:
+        return sealed, np.empty((0, 32), np.uint8)
+    known = DigestSet()
+    for _, _, digests in whole:
+        known.add(digests)
+    wanted = sort_digests(named)
+    return sealed, wanted.digests[~known.contains(wanted)]

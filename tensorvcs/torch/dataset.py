@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import index as as_int
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,8 +184,10 @@ class TensorDataset(Dataset[Sample]):
         if isinstance(place, slice):
             return self._many(np.arange(*place.indices(len(self))))
         if isinstance(place, (list, np.ndarray, torch.Tensor, range)) and np.ndim(place) == 1:
-            return self._many(np.asarray(place, np.intp))
-        at = int(place)
+            return self._many(_places(place))
+        if isinstance(place, (bool, np.bool_)):
+            raise InvalidInputError(f"a place in a dataset is an int, not {place!r}")
+        at = as_int(place)
         if not -len(self) <= at < len(self):
             raise IndexError(f"place {at} is outside a dataset of {len(self)} samples")
         return self._finish(self._read(np.array([at % len(self)]))[0])
@@ -197,7 +200,7 @@ class TensorDataset(Dataset[Sample]):
 
     def __getitems__(self, places: Sequence[int]) -> Any:
         """Return many samples in one read: a `Batch`, or a list of what `transform` made."""
-        batch = self._read(np.asarray(places, np.intp))
+        batch = self._read(_places(places))
         if self.transform is None and not self._is_single:
             return batch
         return [self._finish(sample) for sample in batch]
@@ -217,6 +220,17 @@ class TensorDataset(Dataset[Sample]):
 
     def __repr__(self) -> str:
         return f"<TensorDataset of {len(self)} samples: {', '.join(self.columns)}>"
+
+
+def _places(places: Any) -> NDArray[np.intp]:
+    """Return places as an array; raise InvalidInputError for a mask and for what is no int."""
+    found = np.asarray(places)
+    if found.size and found.dtype.kind not in "iu":
+        raise with_hint(
+            InvalidInputError(f"places in a dataset are ints, not {found.dtype}"),
+            "for a mask use numpy.flatnonzero(mask)",
+        )
+    return found.astype(np.intp, copy=False)
 
 
 def _read_column(column: Column | NestedColumn, positions: NDArray[Any]) -> Any:

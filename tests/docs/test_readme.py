@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tensorvcs_cli.main import COMMANDS
+
+from cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -66,7 +66,7 @@ class Pack:
         line, _, text = record[8 : 8 + text_nbytes].partition(b"\n")
         assert line == b"pack 1"
         self.fields = json.loads(text)
-        self.numbers = np.frombuffer(record[8 + text_nbytes : -8], "<u8").tolist()
+        self.numbers: list[int] = np.frombuffer(record[8 + text_nbytes : -8], "<u8").tolist()
         self.content = path.read_bytes()
         assert len(self.content) == self.fields["file_nbytes"]
         self.fences = self.take(self.fields["fences"])
@@ -144,7 +144,7 @@ class Pack:
 def test_a_reader_of_the_format_finds_every_value(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    is_packed: bool,  # noqa: FBT001
+    is_packed: bool,
 ) -> None:
     if is_packed:
         monkeypatch.setattr(hdf5_tensors, "LOOSE_SEAL_NBYTES", 0)
@@ -163,6 +163,8 @@ def test_a_reader_of_the_format_finds_every_value(
             (IMAGES_IN_FRAMES, variable),
         )
     ]
+    store.close()
+    store._environment.close()
     reader = PlainReader(tmp_path)
     assert reader.changes == (5, 0)
     assert bool(reader.loose) is not is_packed

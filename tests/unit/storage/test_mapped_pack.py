@@ -265,3 +265,47 @@ def test_digests_that_share_their_first_bytes_are_told_apart(
     monkeypatch.setattr(mapped_pack, "_BULK_SHARE", 0)
     assert np.array_equal(store.read(IMAGES, digests[order]), images[order])
     assert not store.contains(absent).any()
+
+
+@pytest.mark.parametrize("schema", [IMAGES, MASKS, IMAGES_IN_FRAMES], ids=str)
+def test_what_is_whole_of_a_damaged_pack_is_salvaged(tmp_path: Path, schema: Schema) -> None:
+    pack, digests = sealed(tmp_path, schema)
+    values = values_of(schema)
+    slabs = pack.record.datasets[0].slabs
+    flip_bit(pack.path, int(slabs.starts[1]) + 40)
+    flip_bit(pack.path, 0)
+    store = reopened(tmp_path)
+    lost = store.salvage()
+    assert 0 < len(lost) < len(values)
+    assert list(store.verify()) == []
+    assert store.contains(digests).tolist() == [d.tobytes() not in lost for d in digests]
+    put(store, schema, values)
+    assert all(map(np.array_equal, store.read(schema, digests), values))
+    assert store.salvage() == []
+    assert pack.path.with_name(f"damaged-{pack.path.name}").exists()
+    assert store.remove_orphans() == 0
+
+
+def test_a_pack_is_salvaged_without_its_directory(tmp_path: Path) -> None:
+    pack, digests = sealed(tmp_path, IMAGES)
+    flip_bit(pack.path, int(pack.record.digests.starts[0]) + 40)
+    store = reopened(tmp_path)
+    assert store.salvage() == []
+    assert np.array_equal(store.read(IMAGES, digests), values_of(IMAGES))
+    assert list(store.verify()) == []
+
+
+def test_a_pack_that_is_gone_is_taken_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack, digests = sealed(tmp_path, IMAGES)
+    pack.path.unlink()
+    monkeypatch.setattr(hdf5_tensors, "LOOSE_SEAL_NBYTES", 1 << 20)
+    store = reopened(tmp_path)
+    loose = put(store, TEXTS, ["a", "b"])
+    database = store._environment.database("loose")
+    with store._environment.write() as txn:
+        txn.put(loose[0].tobytes(), b"damaged", db=database)
+    assert store.salvage() == [loose[0].tobytes()]
+    assert list(store.verify()) == []
+    with pytest.raises(ObjectNotFoundError):
+        store.read(IMAGES, digests[:1])
+    assert store.read(TEXTS, loose[1:]) == ["b"]
