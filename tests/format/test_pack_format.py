@@ -25,7 +25,7 @@ Blocks = tuple[list[int], list[int], list[int]]
 
 
 class PlainReader:
-    """Section 2 of FORMAT.md: records, blocks, the directory."""
+    """Section 7 of FORMAT.md: records, blocks, the directory."""
 
     def __init__(self, folder: Path) -> None:
         environment = lmdb.open(str(folder / "lmdb"), max_dbs=16, readonly=True, lock=False)
