@@ -60,7 +60,7 @@ from tensorvcs.history.revisions import resolve
 from tensorvcs.history.snapshot import read_snapshot
 from tensorvcs.maintenance.statistics import Statistics, gather_statistics
 from tensorvcs.maintenance.verify import VerifyReport, ref_commits, verify_repository
-from tensorvcs.objects.commit import Identity, TagObject, Timestamp, check_metadata
+from tensorvcs.objects.commit import Identity, TagObject, Timestamp, check_metadata, is_unicode
 from tensorvcs.storage.folder import (
     Folder,
     create_folder,
@@ -218,10 +218,12 @@ class Repository:
         Raises
         ------
         InvalidInputError
-            The name has no dot, or `user.name` or `user.email` is not legal.
+            The name has no dot, the value is no text, or `user.name` or `user.email` is not legal.
         """
         if not isinstance(name, str) or not all(name.partition(".")) or not name.isprintable():
             raise InvalidInputError(f"option name {name!r} is not of the form 'section.name'")
+        if value is not None and not (isinstance(value, str) and is_unicode(value)):
+            raise InvalidInputError(f"the value of option {name!r} is no text: {value!r}")
         settings = read_settings(self._folder)
         if value is None:
             settings.pop(name, None)
@@ -565,7 +567,7 @@ class Repository:
         *,
         message: str | None = None,
         strategy: Strategy = "fail",
-        author: Identity | None = None,
+        author: Identity | str | None = None,
         fast_forward: bool = True,
     ) -> MergeResult:
         """Merge a revision into a branch.
@@ -579,7 +581,8 @@ class Repository:
         strategy : {"fail", "ours", "theirs"}
             What a conflict does: raise, or take the value of one side. Either way
             `MergeResult.conflicts` or the error lists every conflict.
-        author : Identity, optional
+        author : Identity or str, optional
+            ``Name <mail>``; the user of the repository when omitted.
         fast_forward : bool
             Whether to move the branch without a merge commit where that is possible.
 
@@ -607,7 +610,7 @@ class Repository:
                     branch,
                     theirs,
                     strategy=strategy,
-                    author=self._writer.author(author),
+                    author=self._writer.author(Identity.of(author)),
                     now=self._now(),
                     message=message or f"Merge {name} into {branch}",
                     allow_fast_forward=fast_forward,
@@ -762,8 +765,7 @@ class Repository:
             raise BranchNotFoundError(f"no branch {name!r}")
         check_message(message)
         check_metadata(metadata)
-        who = Identity.parse(author) if isinstance(author, str) else author
-        self._writer.author(who)
+        who = self._writer.author(Identity.of(author))
         stores = self._writer_stores()
         area = PrivateArea(stores, self._nodes, name, self._writer)
         columns = columns_of(stores, area.base)

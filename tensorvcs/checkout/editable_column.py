@@ -113,16 +113,18 @@ class EditableColumn(Column):
     def clear(self) -> None:
         """Delete all samples; the column stays."""
         self._checkout._check_open()
-        for key in list(self):
-            del self[key]
+        reader = self._reader
+        self._delete_all(cursor.keys_at(reader.nodes, reader.state.tree, 0, reader.count))
 
     def delete_many(self, keys: Iterable[Key]) -> None:
         """Delete many samples; raise SampleNotFoundError and change nothing when one is absent."""
         self._checkout._check_open()
         listed = list(keys)
         self.positions(listed)
-        for key in listed:
-            self._checkout._staged.delete(self._name, self._tree_key(key))
+        self._delete_all(collect_keys(listed)[0])
+
+    def _delete_all(self, keys: Keys) -> None:
+        self._checkout._staged.delete_many(self._name, keys)
         self._checkout._grown()
 
     def update(self, mapping: ByKey | Iterable[tuple[Key, Any]] = (), /) -> None:

@@ -16,7 +16,6 @@ from tensorvcs.errors import (
     ColumnExistsError,
     ColumnNotFoundError,
     InvalidColumnError,
-    InvalidInputError,
     with_hint,
 )
 from tensorvcs.history.commit import check_message
@@ -78,7 +77,8 @@ class EditableCheckout:
 
     Leaving it by an exception keeps the last flush and drops what came after. Changes are on
     stable storage after `flush` or `commit`; an editor also flushes by itself before memory
-    grows, about every gigabyte.
+    grows, about every gigabyte. For one thread at a time; threads and processes that write at
+    once each use a transaction of their own.
     """
 
     def __init__(
@@ -348,11 +348,7 @@ class EditableCheckout:
         self._check_open()
         check_message(message)
         pairs = check_metadata(metadata)
-        who = Identity.parse(author) if isinstance(author, str) else author
-        if who is not None and not isinstance(who, Identity):
-            raise InvalidInputError(
-                f"an author is an Identity or a str, not {type(who).__name__}: {str(who)[:80]!r}"
-            )
+        who = Identity.of(author)
         self._area.check_identity(who)
         try:
             self._seal_large()

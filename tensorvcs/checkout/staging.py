@@ -144,6 +144,17 @@ class StagedColumns:
         edits.pending[key] = DELETED
         self.row_count += 1
 
+    def delete_many(self, name: str, keys: Keys) -> None:
+        """Stage the deletion of many keys at once."""
+        edits = self._edits.setdefault(name, _ColumnEdits())
+        self._block_pending(name, edits)
+        width = self.columns[name].schema.value_nbytes
+        for blocks, sort in ((edits.ints, keys.ints), (edits.texts, keys.texts)):
+            if len(sort):
+                nothing = np.zeros((len(sort), width), np.uint8)
+                blocks.append(_Block(sort, nothing, np.ones(len(sort), np.bool_)))
+        self.row_count += len(keys)
+
     def put_many(self, name: str, keys: Keys, places: NDArray[np.intp], values: Any) -> None:
         """Stage many values at once.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from tensorvcs.objects.keys import check_key, composite_key, composite_prefix
 from tensorvcs.tree import cursor
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterable, Iterator
 
     from tensorvcs.history.commit import Commit
@@ -34,12 +34,14 @@ def filter_log(
     limit: int | None,
 ) -> Iterator[Commit]:
     """Yield those of `commits` that fit all filters; a filter that is None lets all pass."""
-    if limit is not None and (isinstance(limit, bool) or limit < 0):
+    if limit is not None and (type(limit) is not int or limit < 0):
         raise InvalidInputError(f"a limit of {limit!r} commits makes no sense; expected 0 or more")
     chosen: Iterable[Commit] = commits
     if author is not None:
         text = author.casefold()
         chosen = (commit for commit in chosen if text in str(commit.author).casefold())
+    if since is not None and not isinstance(since, dt.datetime):
+        raise InvalidInputError(f"since is a datetime, not {type(since).__name__}")
     if since is not None:
         bound = since.astimezone()
         chosen = (commit for commit in chosen if commit.time >= bound)

@@ -54,6 +54,17 @@ class Identity:
             raise InvalidInputError(f"{text!r} is not of the form 'Name <mail>'")
         return cls(name.strip(), rest[:-1].strip())
 
+    @classmethod
+    def of(cls, author: object) -> Identity | None:
+        """Return what a caller named as an author: an Identity, a text to parse, or nobody."""
+        if author is None or isinstance(author, cls):
+            return author
+        if isinstance(author, str):
+            return cls.parse(author)
+        raise InvalidInputError(
+            f"an author is an Identity or a str, not {type(author).__name__}: {str(author)[:80]!r}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Timestamp:
@@ -268,7 +279,11 @@ def check_metadata(metadata: object) -> dict[str, str]:
 
 def is_unicode(text: str) -> bool:
     """Tell whether a text has a UTF-8 spelling: no unpaired surrogate."""
-    return not any("\ud800" <= c <= "\udfff" for c in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _person(who: Identity, when: Timestamp) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,6 +67,21 @@ def test_concurrent_transactions_lose_no_commit(repo: tv.Repository) -> None:
     contents = contents_of(repo.checkout().columns)
     assert contents["labels"] == {**expected, "start": 0}
     assert contents["images"] == {key: [int(key[0])] * 70 for key in expected}
+    assert repo.verify().is_sound
+
+
+def test_concurrent_threads_lose_no_commit(repo: tv.Repository) -> None:
+    def commit_many(number: int) -> None:
+        for n in range(COMMITS):
+            with repo.transaction(message=f"{number}/{n}") as tx:
+                tx["labels"][f"{number}/{n}"] = n
+                tx["images"][f"{number}/{n}"] = [number] * 70
+                tx.flush()
+
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        list(pool.map(commit_many, range(PROCESSES)))
+    assert len(list(repo.log())) == PROCESSES * COMMITS + 1
+    assert len(repo.checkout()["images"]) == PROCESSES * COMMITS
     assert repo.verify().is_sound
 
 

@@ -231,6 +231,7 @@ def test_settings(repo: tv.Repository) -> None:
         assert str(again.user) == "Bób <ada@example.org>"
         assert "a.b" not in again.config
     for name, value in [
+        ("a.b", "\ud800"),
         ("user.name", ""),
         ("user.email", "a>b"),
         ("plain", "x"),

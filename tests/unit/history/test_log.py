@@ -82,7 +82,12 @@ def test_a_merge_that_takes_one_side_touches_nothing(repo: MemoryRepository) -> 
     assert log(repo, column="texts") == ["Merge side", "side", "3", "1"]
 
 
-@pytest.mark.parametrize("limit", [-1, True])
+def test_since_is_a_time(repo: MemoryRepository) -> None:
+    with pytest.raises(InvalidInputError, match="since is a datetime, not str"):
+        log(repo, since="2024-01-01")
+
+
+@pytest.mark.parametrize("limit", [-1, True, 1.5])
 def test_a_limit_counts(repo: MemoryRepository, limit: Any) -> None:
     with pytest.raises(InvalidInputError):
         log(repo, limit=limit)
