@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -51,7 +51,8 @@ class Conflict:
     kind : str
         ``modify/modify``, ``modify/delete``, ``delete/modify`` or ``add/add``, ours first;
         ``schema`` when the sides want different schemas; ``criss-cross`` when the common
-        ancestors disagree, and one side has the sample and the other has not.
+        ancestors disagree, and one side has the sample and the other has not, or the sides
+        differ in a column whose schema or existence the ancestors disagree about.
     base, ours, theirs : bytes or None
         What identifies the value on each side, a digest or an inline value; None where it is
         absent.
@@ -157,6 +158,7 @@ def merge_columns(
     strategy: Strategy = "fail",
     *,
     disputed: Mapping[str, Keys] | None = None,
+    disputed_columns: Collection[str] = (),
 ) -> MergedColumns:
     """Merge the columns of two versions that come from one base, sample by sample.
 
@@ -168,6 +170,8 @@ def merge_columns(
     disputed : mapping of str to Keys, optional
         Samples by column that the base has no one value for; any difference between the sides
         is a conflict there.
+    disputed_columns : collection of str
+        Columns that the base has no one state for; any difference is a conflict of the column.
 
     Notes
     -----
@@ -177,6 +181,12 @@ def merge_columns(
     conflicts = ConflictList()
     for name in sorted({*base, *ours, *theirs}):
         sides = base.get(name), ours.get(name), theirs.get(name)
+        if name in disputed_columns and sides[1] != sides[2]:
+            conflicts.add_column(Conflict(name, None, "criss-cross"))
+            wins = theirs if strategy == "theirs" else ours
+            if name in wins:
+                merged[name] = wins[name]
+            continue
         open_keys = (disputed or {}).get(name)
         state = _merge_column(nodes, name, sides, conflicts, strategy=strategy, disputed=open_keys)
         if state is not None:
@@ -279,10 +289,11 @@ def _hide_base(conflicts: Conflicts, disputed: Keys) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """The columns of a merge base, and the samples for which the bases disagree."""
+    """The columns of a merge base, and the samples and columns for which the bases disagree."""
 
     columns: Columns
     disputed: dict[str, Keys]
+    disputed_columns: set[str]
 
 
 def _base_of(stores: Stores, nodes: Nodes, bases: Sequence[CommitDigest]) -> _Base:
@@ -296,19 +307,27 @@ def _base_of(stores: Stores, nodes: Nodes, bases: Sequence[CommitDigest]) -> _Ba
     snapshots = [read_snapshot(objects, read_commit(objects, d).snapshot) for d in bases]
     columns = dict(snapshots[0])
     disputed: dict[str, Keys] = {}
+    disputed_columns: set[str] = set()
     for digest, other in zip(bases[1:], snapshots[1:], strict=True):
         inner_bases = merge_bases(objects, bases[0], digest)
-        inner = _base_of(stores, nodes, inner_bases) if inner_bases else _Base({}, {})
-        merged = merge_columns(nodes, inner.columns, columns, other, disputed=inner.disputed)
+        inner = _base_of(stores, nodes, inner_bases) if inner_bases else _Base({}, {}, set())
+        merged = merge_columns(
+            nodes,
+            inner.columns,
+            columns,
+            other,
+            disputed=inner.disputed,
+            disputed_columns=inner.disputed_columns,
+        )
         columns = dict(merged.columns)
         for name, keys in merged.conflicts.sample_keys().items():
             known = disputed.get(name)
             disputed[name] = keys if known is None else _union(known, keys)
         for name in merged.conflicts.column_names():
-            # No base at all: each sample that the sides do not share is a conflict.
+            disputed_columns.add(name)
             columns.pop(name, None)
             disputed.pop(name, None)
-    return _Base(columns, disputed)
+    return _Base(columns, disputed, disputed_columns)
 
 
 def _union(a: Keys, b: Keys) -> Keys:
@@ -397,6 +416,7 @@ def merge_commits(
         read_snapshot(objects, theirs.object.snapshot),
         strategy,
         disputed=base.disputed,
+        disputed_columns=base.disputed_columns,
     )
     conflicts = merged.conflicts
     if conflicts and strategy == "fail":
