@@ -60,7 +60,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 E = TypeVar("E", bound="TensorVCSError")
@@ -331,7 +331,7 @@ class MergeConflictError(ConflictError):
     """A merge found conflicts and changed nothing; `conflicts` lists them."""
 
     problem: str
-    conflicts: tuple[Any, ...] = ()
+    conflicts: Sequence[Any] = ()
 
 
 @dataclass(eq=False)

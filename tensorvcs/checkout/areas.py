@@ -259,7 +259,7 @@ def commit_columns(
             return MergeConflictError(
                 f"branch {branch!r} has moved, and {len(merged.conflicts)} changes conflict "
                 "with those staged",
-                tuple(merged.conflicts),
+                merged.conflicts,
             )
         columns = merged.columns
     snapshot = write_snapshot(stores.objects, columns)

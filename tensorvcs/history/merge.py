@@ -426,7 +426,7 @@ def merge_commits(
             MergeConflictError(
                 f"merging {theirs.short_id} into {branch!r} has {len(conflicts)} conflicts, "
                 f"and changed nothing:{shown}" + (f"\n  … and {more} more" if more > 0 else ""),
-                tuple(conflicts),
+                conflicts,
             ),
             "change one side, or decide all of them with strategy 'ours' or 'theirs'",
         )
