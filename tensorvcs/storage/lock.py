@@ -74,6 +74,8 @@ class StagingLock:
         """Give the lock back; a second call does nothing."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
+            # Closing alone would leave the lock to a child between its fork and its first step.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
 
