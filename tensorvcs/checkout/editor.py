@@ -102,6 +102,8 @@ class EditableCheckout:
         self._flushed_columns = dict(columns)
         self._readers: dict[str, ColumnReader] = {}
         self._is_closed = False
+        # Whether columns were added, deleted or renamed since the last flush.
+        self._is_reshaped = False
 
     # What it is
 
@@ -227,8 +229,6 @@ class EditableCheckout:
         self._staged.columns[name] = ColumnState(schema, Tree.empty(schema.value_nbytes))
         self._is_reshaped = True
         return self.columns[name]
-
-    _is_reshaped = False
 
     def rename_column(self, old: str, new: str) -> None:
         """Give a column another name; raise ColumnNotFoundError or ColumnExistsError."""

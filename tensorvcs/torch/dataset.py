@@ -211,8 +211,6 @@ class TensorDataset(Dataset[Sample]):
 
     def _read(self, places: NDArray[np.intp]) -> Batch:
         columns = {}
-        if len(places) and not (-len(self) <= places.min() and places.max() < len(self)):
-            raise IndexError(f"a place is outside a dataset of {len(self)} samples")
         for name in self.columns:
             at = places if self._positions is None else self._positions[name][places]
             columns[name] = _read_column(self.checkout.columns[name], at)
