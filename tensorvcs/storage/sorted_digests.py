@@ -40,14 +40,18 @@ class SortedDigests:
 
 
 def sort_digests(digests: NDArray[np.uint8]) -> SortedDigests:
-    """Sort a digest array, shape (n, 32)."""
+    """Sort a digest array, shape (n, 32); equal digests stay in the order given."""
     prefixes = digest_prefixes(digests)
     order = np.argsort(prefixes)
     ranked = prefixes[order]
-    if bool((ranked[1:] == ranked[:-1]).any()):
-        words = np.ascontiguousarray(digests).view(">u8").astype(np.uint64)
-        order = np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0]))
-        ranked = prefixes[order]
+    ties = np.nonzero(ranked[1:] == ranked[:-1])[0]
+    if len(ties):
+        # Equal prefixes are nearly always equal digests; these stay in the order given.
+        tied = np.union1d(ties, ties + 1)
+        among = order[tied]
+        words = np.ascontiguousarray(digests[among]).view(">u8").astype(np.uint64)
+        by_digest = np.lexsort((among, words[:, 3], words[:, 2], words[:, 1], words[:, 0]))
+        order[tied] = among[by_digest]
     return SortedDigests(digests[order], ranked, order)
 
 
