@@ -6,7 +6,6 @@ This module alone opens real storage; all below it works on the three store prot
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +83,6 @@ if TYPE_CHECKING:
     from tensorvcs.history.merge import Strategy
 
 DEFAULT_BRANCH = "main"
-_logger = logging.getLogger("tensorvcs")
 
 
 def init(
@@ -156,7 +154,10 @@ class Repository:
     # Its life
 
     def close(self) -> None:
-        """Close the files; checkouts that were opened go on reading."""
+        """Close the files; a checkout that was opened from here cannot read any more.
+
+        Without a call the files stay open while a checkout needs them.
+        """
         if not self._is_closed:
             self._is_closed = True
             self._environment.close()

@@ -158,8 +158,54 @@ class ColumnReader:
 
     def _load_leaves(self, digests: Sequence[bytes]) -> Iterator[NDArray[np.uint8]]:
         for first in range(0, len(digests), 256):
-            for node in self.nodes.load(digests[first : first + 256]):
-                yield node.values
+            some = digests[first : first + 256]
+            yield from cursor.leaf_values(self.nodes, some, self.schema.value_nbytes)
+
+
+class KeyedColumn(Mapping[Key, Any]):
+    """What flat and nested columns tell of themselves."""
+
+    def __init__(self, name: str, reader: ColumnReader) -> None:
+        self._name = name
+        self._reader_of_column = reader
+
+    @property
+    def _reader(self) -> ColumnReader:
+        return self._reader_of_column
+
+    @property
+    def name(self) -> str:
+        """The name of the column."""
+        return self._name
+
+    @property
+    def schema(self) -> Schema:
+        """What the values have in common."""
+        return self._reader.schema
+
+    @property
+    def kind(self) -> Kind:
+        """``ndarray``, ``str`` or ``bytes``."""
+        return self.schema.kind
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The dtype of the values; None for text and bytes."""
+        return self.schema.numpy_dtype if self.schema.kind == "ndarray" else None
+
+    @property
+    def shape(self) -> tuple[int | None, ...] | None:
+        """The shape of one value, or the maximum shape when it varies; None for text, bytes."""
+        return self.schema.shape
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether a sample is a mapping of subsamples."""
+        return self.schema.nested
+
+    # A mapping compares by content; comparing columns is what diff is for.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
 class ColumnKeys(KeysView[Key]):
@@ -216,51 +262,13 @@ class ColumnValues(ValuesView[Any]):
             yield from values
 
 
-class Column(Mapping[Key, Any]):
+class Column(KeyedColumn):
     """A mapping from sample key to value, ints before texts, of one version.
 
     ``column[key]`` is one value: a fresh ndarray, a `str` or `bytes`. ``column[[key, ...]]`` and
     ``column[start:stop]`` are many: a stacked array ``(n, *shape)``, or a list where shapes vary.
     A slice and `read` go by position in key order.
     """
-
-    def __init__(self, name: str, reader: ColumnReader) -> None:
-        self._name = name
-        self._reader_of_column = reader
-
-    @property
-    def _reader(self) -> ColumnReader:
-        return self._reader_of_column
-
-    @property
-    def name(self) -> str:
-        """The name of the column."""
-        return self._name
-
-    @property
-    def schema(self) -> Schema:
-        """What the values have in common."""
-        return self._reader.schema
-
-    @property
-    def kind(self) -> Kind:
-        """``ndarray``, ``str`` or ``bytes``."""
-        return self.schema.kind
-
-    @property
-    def dtype(self) -> np.dtype[Any] | None:
-        """The dtype of the values; None for text and bytes."""
-        return self.schema.numpy_dtype if self.schema.kind == "ndarray" else None
-
-    @property
-    def shape(self) -> tuple[int | None, ...] | None:
-        """The shape of one value, or the maximum shape when it varies; None for text, bytes."""
-        return self.schema.shape
-
-    @property
-    def is_nested(self) -> bool:
-        """Whether a sample is a mapping of subsamples."""
-        return self.schema.nested
 
     def __len__(self) -> int:
         return self._reader.count
@@ -276,10 +284,6 @@ class Column(Mapping[Key, Any]):
             return False
         reader = self._reader
         return cursor.get_one(reader.nodes, reader.state.tree, tree_key) is not None
-
-    # A mapping compares by content; comparing columns is what diff is for.
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
 
     def keys(self) -> ColumnKeys:
         """Return the keys in order: sized, a set, and indexable by position."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tensorvcs.checkout.column import KeyedColumn
 from tensorvcs.checkout.selection import not_found
 from tensorvcs.display.html import column_html
 from tensorvcs.errors import InvalidKeyError
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tensorvcs.checkout.column import ColumnReader, Values
-    from tensorvcs.objects.schema import Kind, Schema
 
 
 class Subsamples(Mapping[Key, Any]):
@@ -73,7 +73,7 @@ class Subsamples(Mapping[Key, Any]):
         return f"<{len(self)} subsamples of {self._sample!r} in column {self._column.name!r}>"
 
 
-class NestedColumn(Mapping[Key, Subsamples]):
+class NestedColumn(KeyedColumn):
     """A mapping from sample key to a mapping from subsample key to value.
 
     A sample exists while it has a subsample. ``len`` and iteration are over samples; the first
@@ -81,43 +81,8 @@ class NestedColumn(Mapping[Key, Subsamples]):
     """
 
     def __init__(self, name: str, reader: ColumnReader) -> None:
-        self._name = name
-        self._reader_of_column = reader
+        super().__init__(name, reader)
         self._samples: tuple[object, list[Key]] | None = None
-
-    @property
-    def _reader(self) -> ColumnReader:
-        return self._reader_of_column
-
-    @property
-    def name(self) -> str:
-        """The name of the column."""
-        return self._name
-
-    @property
-    def schema(self) -> Schema:
-        """What the values have in common."""
-        return self._reader.schema
-
-    @property
-    def kind(self) -> Kind:
-        """``ndarray``, ``str`` or ``bytes``."""
-        return self.schema.kind
-
-    @property
-    def dtype(self) -> np.dtype[Any] | None:
-        """The dtype of the values; None for text and bytes."""
-        return self.schema.numpy_dtype if self.schema.kind == "ndarray" else None
-
-    @property
-    def shape(self) -> tuple[int | None, ...] | None:
-        """The shape of one value, or the maximum shape when it varies; None for text, bytes."""
-        return self.schema.shape
-
-    @property
-    def is_nested(self) -> bool:
-        """True: a sample is a mapping of subsamples."""
-        return True
 
     @property
     def subsample_count(self) -> int:
@@ -157,9 +122,6 @@ class NestedColumn(Mapping[Key, Subsamples]):
         if sample not in self:
             raise not_found(self._name, [sample])
         return Subsamples(self, sample)
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
 
     def has_same_keys(self, other: Mapping[Key, Any]) -> bool:
         """Tell whether another column has exactly the same sample keys; scans the keys."""

@@ -34,7 +34,6 @@ ANSWER_NBYTES = 4 << 20
 SMALL_NBYTES = 16_384
 
 CHANNEL_COUNTS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1}
-PIXEL_NBYTES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 2}
 # Formats that are decoded by plain code or well-kept libraries; EPS, for one, would start
 # Ghostscript.
 PILLOW_FORMATS = (

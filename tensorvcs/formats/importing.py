@@ -21,9 +21,9 @@ from tensorvcs.objects.schema import Schema, check_column_name
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import DTypeLike
 
     from tensorvcs.formats.interfaces import (
         ImageMode,
@@ -33,25 +33,9 @@ if TYPE_CHECKING:
         Skipped,
         Source,
     )
-    from tensorvcs.objects.keys import Key
 
 _LABEL_SCHEMA = Schema("ndarray", "int64", ())
 _NAMES_SCHEMA = Schema("str")
-
-
-class TargetColumn(Protocol):
-    """A column that takes samples."""
-
-    @property
-    def schema(self) -> Schema: ...
-
-    def __len__(self) -> int: ...
-
-    def items(self) -> Iterable[tuple[Key, Any]]: ...
-
-    def extend(
-        self, arrays: NDArray[Any] | Iterable[Any], keys: Iterable[Key] | None = None
-    ) -> object: ...
 
 
 class Target(Protocol):
