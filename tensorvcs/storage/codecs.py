@@ -210,6 +210,13 @@ def decompress_into(frame: bytes, address: int, nbytes: int) -> None:
         _decode(frame, address, nbytes)
 
 
+def decompress(frame: bytes) -> bytes:
+    """Return what a frame decodes to; raise PackDamagedError when it does not."""
+    data = np.empty(frame_nbytes(frame), np.uint8)
+    decompress_into(frame, data.ctypes.data, data.size)
+    return data.tobytes()
+
+
 def _decode(frame: bytes, address: int, nbytes: int) -> None:
     try:
         found = blosc.decompress_ptr(frame, address)

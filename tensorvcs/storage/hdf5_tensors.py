@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from math import prod
@@ -33,15 +33,19 @@ from tensorvcs.objects.tensor import (
 )
 from tensorvcs.storage import codecs
 from tensorvcs.storage.durable import step
+from tensorvcs.storage.exchange import checked_data, give_frames, give_loose, give_rows
 from tensorvcs.storage.hdf5_pack import (
+    MAX_ROW_NBYTES,
     SLAB_NBYTES,
     TEMPORARY_PREFIX,
     SealedPack,
 )
-from tensorvcs.storage.interfaces import TensorStats
+from tensorvcs.storage.interfaces import StoredValues, TensorStats
 from tensorvcs.storage.locations import Locations, PackTable, TableCache
 from tensorvcs.storage.mapped_pack import (
+    MappedFrames,
     MappedPack,
+    MappedRows,
     check_layout,
     check_value_shape,
 )
@@ -403,7 +407,85 @@ class Hdf5Tensors:
             return Locations(numbers.astype(np.uint16), places)
         return Locations(numbers, places)
 
+    def stored(self, digests: NDArray[np.uint8]) -> Iterator[StoredValues]:
+        """Yield values as they are kept; see `TensorStore.stored`.
+
+        Notes
+        -----
+        Reads each dataset of each pack in the order of its rows; memory is a few MiB.
+        """
+        wanted = sort_digests(digests)
+        names = wanted.digests[~wanted.is_repeat()]
+        with self._lock:
+            found = self._located(names)
+            sources = self._sources
+        for number in np.unique(found.sources).tolist():
+            source = sources[number]
+            places = np.nonzero(found.sources == number)[0]
+            if isinstance(source, (MappedRows, MappedFrames)):
+                rows = found.rows[places].astype(np.intp)
+                order = np.argsort(rows, kind="stable")
+                give = give_rows if isinstance(source, MappedRows) else give_frames
+                yield from give(source, rows[order], names[places[order]])  # type: ignore[arg-type]
+            else:
+                yield from self._give_loose(names[places])
+
+    def _give_loose(self, names: NDArray[np.uint8]) -> Iterator[StoredValues]:
+        """Yield loose values; those that were packed meanwhile come from their packs."""
+        records = self._index.loose(array_to_digests(names))
+        here = [place for place, record in enumerate(records) if record is not None]
+        values = [decode_loose(names[i].tobytes(), records[i] or b"") for i in here]
+        yield from give_loose(names[here], values)
+        moved = np.delete(names, here, axis=0)
+        if len(moved):
+            yield from self.stored(moved)
+
     # Writing
+
+    def take(self, values: StoredValues) -> None:
+        """Keep values of another store under their names; see `TensorStore.take`.
+
+        Raises
+        ------
+        DigestMismatchError
+            One is not what its name says; nothing of these values is kept.
+        StorageError
+            The disk refused; what was written since the last `seal` is lost.
+
+        Notes
+        -----
+        Compressed frames are decoded to be hashed, and kept as they came.
+        """
+        datas = checked_data(values)
+        chosen = self._fresh(values.digests)
+        if not len(chosen):
+            return
+        ndim = len(values.shape) if values.shape is not None else values.shapes.shape[1]
+        is_row = values.shape is not None and 0 < int(values.sizes[0]) <= MAX_ROW_NBYTES
+        layout = Layout(values.kind, values.dtype, values.shape if is_row else None, ndim, None)
+        digests = values.digests[chosen]
+        is_stored = values.shape is None and values.compressor is not None
+        if is_stored:
+            layout = replace(layout, compressor=values.compressor)
+        choice: CodecChoice = "raw" if values.compressor is None else "blosc"
+        pending = self._pending.setdefault((layout, choice), Unsealed(layout, choice))
+        try:
+            if is_row:
+                rows = values.data.reshape(len(values), int(values.sizes[0]))
+                is_all = len(chosen) == len(values)
+                self._write_rows(pending, digests, rows, chosen, is_all=is_all)
+                return
+            ends = np.cumsum(values.sizes)
+            frames = [values.data[ends[i] - values.sizes[i] : ends[i]].data for i in chosen]
+            shapes = [
+                tuple(values.shapes[i].tolist()) if values.shape is None else values.shape
+                for i in chosen.tolist()
+            ]
+            nbytes = sum(len(datas[i]) for i in chosen.tolist())
+            self._write_datas(pending, digests, frames, shapes, nbytes)
+        except BaseException:
+            self.discard()
+            raise
 
     def write(
         self, schema: Schema, digests: NDArray[np.uint8], values: NDArray[Any] | Sequence[Any]
@@ -508,20 +590,31 @@ class Hdf5Tensors:
             nbytes += data_nbytes(value)
             if nbytes < 8 * SLAB_NBYTES and high < len(values):
                 continue
-            self._unsealed_nbytes += nbytes
             part = digests[low:high]
             datas = [value_data(v) for v in values[low:high]]
             shapes = [v.shape if isinstance(v, np.ndarray) else () for v in values[low:high]]
-            buffered = sum(p.buffered_nbytes for p in self._pending.values())
-            if pending.pack is None and buffered + nbytes <= BUFFER_NBYTES:
-                pending.buffer_frames(part, [bytes(data) for data in datas], shapes)
-            else:
-                if pending.pack is not None and pending.room(nbytes // len(part)) < len(part):
-                    self._roll(pending)
-                if pending.pack is None:
-                    pending.start(self._packs_folder, samples=[bytes_view(d) for d in datas])
-                pending.stream_frames(part, datas, shapes)
+            self._write_datas(pending, part, datas, shapes, nbytes)
             low, nbytes = high, 0
+
+    def _write_datas(
+        self,
+        pending: Unsealed,
+        digests: NDArray[np.uint8],
+        datas: Sequence[bytes | memoryview],
+        shapes: Sequence[tuple[int, ...]],
+        nbytes: int,
+    ) -> None:
+        """Write the data of a few values, which take `nbytes` bytes before compression."""
+        self._unsealed_nbytes += nbytes
+        buffered = sum(p.buffered_nbytes for p in self._pending.values())
+        if pending.pack is None and buffered + nbytes <= BUFFER_NBYTES:
+            pending.buffer_frames(digests, [bytes(data) for data in datas], shapes, nbytes)
+            return
+        if pending.pack is not None and pending.room(nbytes // len(digests)) < len(digests):
+            self._roll(pending)
+        if pending.pack is None:
+            pending.start(self._packs_folder, samples=[bytes_view(d) for d in datas])
+        pending.stream_frames(digests, datas, shapes, nbytes)
 
     def _roll(self, pending: Unsealed) -> None:
         """End a pack that is full; its record waits for `seal`."""
@@ -685,7 +778,7 @@ class Hdf5Tensors:
                 if value.is_row:
                     pending.buffer_rows(name, np.frombuffer(value.data, np.uint8).reshape(1, -1))
                 else:
-                    pending.buffer_frames(name, [value.data], [value.shape])
+                    pending.buffer_frames(name, [value.data], [value.shape], len(value.data))
             moved.append(digest)
         sealed = [write_together(self._packs_folder, list(groups.values()))] if groups else []
         step("pack replaced")

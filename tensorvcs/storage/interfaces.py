@@ -6,16 +6,16 @@ A batch of digests is an array of shape (n, 32), uint8, called a digest array.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from tensorvcs.objects.schema import Schema
+    from tensorvcs.objects.schema import Kind, Schema
 
 
 class ObjectStore(Protocol):
@@ -62,6 +62,41 @@ class LocationTable(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class StoredValues:
+    """Values of one layout as a store keeps them, on their way to another store.
+
+    Attributes
+    ----------
+    kind : {"ndarray", "str", "bytes"}
+    dtype : str
+        Canonical dtype name; empty for text and bytes.
+    shape : tuple of int, or None
+        The shape of every value, when they are rows; None when each is a frame of its own.
+    compressor : {"lz4", "zstd"} or None
+        How the store compresses them. Frames come compressed, rows as they are.
+    digests : ndarray, shape (n, 32), uint8
+    shapes : ndarray, shape (n, ndim), int64
+        Of frames; shape (n, 0) for rows, text and bytes.
+    sizes : ndarray, shape (n,), int64
+        The bytes of each value in `data`.
+    data : ndarray, shape (nbytes,), uint8
+        The values behind each other.
+    """
+
+    kind: Kind
+    dtype: str
+    shape: tuple[int, ...] | None
+    compressor: Literal["lz4", "zstd"] | None
+    digests: NDArray[np.uint8]
+    shapes: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    data: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+
 class TensorStore(Protocol):
     """Values by digest."""
 
@@ -88,6 +123,21 @@ class TensorStore(Protocol):
         `leaves` are the digests of its leaves in order, `counts` their numbers of values, and
         `load` gives the digest arrays of the leaves asked for. What is known of a leaf from an
         earlier table is not loaded again.
+        """
+        ...
+
+    def stored(self, digests: NDArray[np.uint8]) -> Iterator[StoredValues]:
+        """Yield values as they are kept, in any order, in parts of a few MiB; each value once.
+
+        Raises ObjectNotFoundError, SlabChecksumError or PackDamagedError.
+        """
+        ...
+
+    def take(self, values: StoredValues) -> None:
+        """Keep values that another store gave out, as `write` does.
+
+        Each is hashed first: DigestMismatchError when one is not what its name says, and nothing
+        of these values is kept.
         """
         ...
 

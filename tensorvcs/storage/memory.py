@@ -9,7 +9,10 @@ import numpy as np
 
 from tensorvcs.errors import ObjectNotFoundError, RefChangedError
 from tensorvcs.objects.digest import array_to_digests, digest_of
-from tensorvcs.storage.interfaces import RefChange, Stores
+from tensorvcs.objects.dtype import dtype_name
+from tensorvcs.objects.tensor import value_data, value_from_data
+from tensorvcs.storage.exchange import checked_data
+from tensorvcs.storage.interfaces import RefChange, StoredValues, Stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -110,6 +113,30 @@ class MemoryTensors:
         for digest, value in zip(array_to_digests(digests), values, strict=True):
             self._unsealed[digest] = _fresh(value)
             self._unsealed_nbytes += value.nbytes if hasattr(value, "nbytes") else len(value)
+
+    def stored(self, digests: NDArray[np.uint8]) -> Iterator[StoredValues]:
+        for digest in dict.fromkeys(array_to_digests(digests)):
+            value = self._value(digest)
+            is_array = isinstance(value, (np.ndarray, np.generic))
+            value = np.asarray(value) if is_array else value
+            data = np.frombuffer(value_data(value), np.uint8)
+            yield StoredValues(
+                kind="ndarray" if is_array else "str" if isinstance(value, str) else "bytes",
+                dtype=dtype_name(value.dtype) if is_array else "",
+                shape=None,
+                compressor=None,
+                digests=np.frombuffer(digest, np.uint8).reshape(1, 32),
+                shapes=np.array([value.shape if is_array else ()], np.int64),
+                sizes=np.array([len(data)]),
+                data=data,
+            )
+
+    def take(self, values: StoredValues) -> None:
+        for place, data in enumerate(checked_data(values)):
+            shape = tuple(values.shapes[place].tolist()) if values.shape is None else values.shape
+            value = value_from_data(values.kind, values.dtype, shape, data.data)
+            self._unsealed[values.digests[place].tobytes()] = value
+        self._unsealed_nbytes += len(values.data)
 
     @property
     def unsealed_nbytes(self) -> int:

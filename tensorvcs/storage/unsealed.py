@@ -34,7 +34,11 @@ MAX_PACK_ROWS = 1_000_000
 
 
 class Unsealed:
-    """The values of one layout that were written since the last seal."""
+    """The values of one layout that were written since the last seal.
+
+    A layout without a compressor gets one by `choice`; frames of a layout that has one are
+    compressed already.
+    """
 
     def __init__(self, layout: Layout, choice: CodecChoice) -> None:
         self.layout = layout
@@ -51,6 +55,11 @@ class Unsealed:
         self.shapes: list[tuple[int, ...]] = []
         self.buffered_nbytes = 0
         self.row_count = 0
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether values come compressed, from another store."""
+        return self.layout.compressor is not None
 
     @property
     def itemsize(self) -> int:
@@ -70,13 +79,14 @@ class Unsealed:
         digests: NDArray[np.uint8],
         datas: Sequence[bytes],
         shapes: Sequence[tuple[int, ...]],
+        nbytes: int,
     ) -> None:
-        """Keep values in memory."""
+        """Keep values in memory; they take `nbytes` bytes before compression."""
         self.known.add(digests)
         self.digests.append(np.array(digests))
         self.datas += datas
         self.shapes += shapes
-        self.buffered_nbytes += sum(map(len, datas))
+        self.buffered_nbytes += nbytes
         self.row_count += len(datas)
 
     def start(
@@ -102,6 +112,8 @@ class Unsealed:
         samples: Sequence[NDArray[np.uint8]] = (),
     ) -> Layout:
         """Return the layout with the codec chosen from some of the values."""
+        if self.is_encoded:
+            return self.layout
         found: list[NDArray[np.uint8]] = []
         if self.layout.shape is not None:
             blocks = [*self.rows] if rows is None else [*self.rows, rows]
@@ -132,7 +144,7 @@ class Unsealed:
 
     def encoded(self, compressor: codecs.Choice) -> list[bytes]:
         """Return the frames of the values in memory."""
-        if compressor is None:
+        if compressor is None or self.is_encoded:
             return self.datas
         return [codecs.compress_value(bytes_view(d), self.itemsize, compressor) for d in self.datas]
 
@@ -154,13 +166,13 @@ class Unsealed:
         digests: NDArray[np.uint8],
         datas: Sequence[bytes | memoryview],
         shapes: Sequence[tuple[int, ...]],
+        nbytes: int,
     ) -> None:
-        """Write values to the pack."""
+        """Write values to the pack; they take `nbytes` bytes before compression."""
         writer = self._writer
         assert isinstance(writer, FramesWriter)
         self.known.add(digests)
-        nbytes = sum(map(len, datas))
-        if (compressor := writer.compressor) is not None:
+        if (compressor := writer.compressor) is not None and not self.is_encoded:
             datas = [codecs.compress_value(bytes_view(d), self.itemsize, compressor) for d in datas]
         writer.append(digests, datas, shapes, nbytes)
 
@@ -182,6 +194,8 @@ class Unsealed:
                 yield digest, encode_loose(value)
         else:
             for digest, data, shape in zip(digests, self.datas, self.shapes, strict=True):
+                if self.is_encoded:
+                    data = codecs.decompress(data)  # loose values are plain
                 value = LooseValue(layout.kind, layout.dtype, shape, data, False)
                 yield digest, encode_loose(value)
 

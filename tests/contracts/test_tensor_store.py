@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from tensorvcs.errors import ObjectNotFoundError
+from tensorvcs.errors import DigestMismatchError, ObjectNotFoundError
 from tensorvcs.storage import hdf5_tensors
 from tensorvcs.storage.memory import MemoryTensors
 from tests.tensor_values import (
@@ -159,3 +160,71 @@ def test_the_leaves_of_one_column_may_share_values(store: TensorStore) -> None:
     images = random_images(100)[np.arange(300) % 100]
     digests = put(store, IMAGES, images)
     assert same(table_of(store, IMAGES, digests).read(np.arange(300)), images)
+
+
+@pytest.fixture(params=["memory", "loose", "packed", "streamed"])
+def other(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TensorStore]:
+    """A second store, to move values to."""
+    if request.param == "memory":
+        yield MemoryTensors()
+        return
+    monkeypatch.setattr(
+        hdf5_tensors, "LOOSE_SEAL_NBYTES", 1 << 20 if request.param == "loose" else 0
+    )
+    monkeypatch.setattr(
+        hdf5_tensors, "BUFFER_NBYTES", 0 if request.param == "streamed" else 32 << 20
+    )
+    disk = open_store(tmp_path / "other")
+    yield disk
+    disk.close()
+
+
+@BY_NAME
+def test_values_move_to_another_store(
+    store: TensorStore, other: TensorStore, schema: Schema, values_of: Callable[[int], Any]
+) -> None:
+    values = values_of(1)
+    digests = put(store, schema, values)
+    given = 0
+    for part in store.stored(np.concatenate([digests, digests])):
+        assert len(part) == len(part.digests)
+        given += len(part)
+        other.take(part)
+        other.take(part)
+    assert given == len({digest.tobytes() for digest in digests})
+    other.seal()
+    assert all(map(same, other.read(schema, digests), values))
+    # And back, from what has been taken.
+    third = MemoryTensors()
+    for part in other.stored(digests):
+        third.take(part)
+    third.seal()
+    assert all(map(same, third.read(schema, digests), values))
+
+
+@BY_NAME
+def test_a_value_that_arrives_changed_is_refused(
+    store: TensorStore, other: TensorStore, schema: Schema, values_of: Callable[[int], Any]
+) -> None:
+    digests = put(store, schema, values_of(1))
+    for part in store.stored(digests):
+        swapped = part.digests[::-1] if len(part) > 1 else part.digests ^ np.uint8(1)
+        lies = [replace(part, digests=np.ascontiguousarray(swapped)), replace(part, dtype="int3")]
+        if len(part.data):
+            lies.append(replace(part, data=part.data ^ np.uint8(1)))
+            lies.append(replace(part, data=part.data[:-1]))
+            lies.append(replace(part, sizes=part.sizes - 1))
+        for lie in lies:
+            with pytest.raises(DigestMismatchError):
+                other.take(lie)
+        with pytest.raises(DigestMismatchError):
+            other.take(replace(part, kind="str" if part.kind != "str" else "bytes"))
+    other.seal()
+    assert not other.contains(digests).any()
+
+
+def test_an_absent_value_is_not_given_out(store: TensorStore) -> None:
+    with pytest.raises(ObjectNotFoundError):
+        list(store.stored(np.zeros((1, 32), np.uint8)))
