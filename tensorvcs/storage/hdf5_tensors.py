@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,11 +23,9 @@ from tensorvcs.errors import (
     StorageError,
 )
 from tensorvcs.objects.digest import array_to_digests, digests_to_array, hash_rows
-from tensorvcs.objects.dtype import dtype_from_name
 from tensorvcs.objects.tensor import (
     array_bytes,
     value_data,
-    value_from_data,
     value_header,
 )
 from tensorvcs.storage import codecs
@@ -46,18 +43,16 @@ from tensorvcs.storage.mapped_pack import (
     MappedFrames,
     MappedPack,
     MappedRows,
-    check_layout,
-    check_value_shape,
 )
 from tensorvcs.storage.pack_index import (
     IndexVersion,
     Layout,
-    LooseValue,
     PackIndex,
     decode_loose,
 )
 from tensorvcs.storage.pack_rewrite import merge_packs, salvage_pack, wrong_digests
 from tensorvcs.storage.sorted_digests import sort_digests
+from tensorvcs.storage.sources import ABSENT, LOOSE, Sources
 from tensorvcs.storage.unsealed import (
     MAX_PACK_ROWS,
     Unsealed,
@@ -124,9 +119,18 @@ class Hdf5Tensors:
         Packs are in ``folder/packs``.
     environment : LmdbEnvironment
         Holds the databases `packs` and `loose`; the caller closes it.
+    supply : callable, optional
+        The promisor of a partial clone: called with the digests, shape (n, 32), uint8, of values
+        that are read and not here; puts them here, or raises. Picklable when the store is to be.
     """
 
-    def __init__(self, folder: Path, environment: LmdbEnvironment) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: LmdbEnvironment,
+        supply: Callable[[NDArray[np.uint8]], None] | None = None,
+    ) -> None:
+        self.supply = supply
         self.folder = folder
         self._packs_folder = folder / "packs"
         self._environment = environment
@@ -141,8 +145,8 @@ class Hdf5Tensors:
         self._unmergeable: set[bytes] = set()
         _STORES.add(self)
 
-    def __reduce__(self) -> tuple[type[Hdf5Tensors], tuple[Path, LmdbEnvironment]]:
-        return Hdf5Tensors, (self.folder, self._environment)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Hdf5Tensors, (self.folder, self._environment, self.supply)
 
     def __repr__(self) -> str:
         return f"Hdf5Tensors({str(self.folder)!r})"
@@ -152,9 +156,11 @@ class Hdf5Tensors:
     def _forget_locations(self) -> None:
         """Begin a new generation: tables made so far go on with the sources they have."""
         self._cache.clear()
-        self._loose = _LooseValues(self)
-        self._sources: list[Source] = [self._loose]
-        self._source_numbers: dict[tuple[bytes, int], int] = {}
+        self._sources = Sources(self._read_loose, self._find)
+        self._has_arrivals = False
+
+    def _read_loose(self, digest: bytes) -> bytes | None:
+        return self._index.loose([digest])[0]
 
     def _refresh(self) -> _Catalog:
         """Return the packs as the index has them now; one LMDB get when nothing changed."""
@@ -211,18 +217,8 @@ class Hdf5Tensors:
             packs.append(pack)
         return packs, damaged
 
-    def _source_number(self, pack: MappedPack, dataset: int) -> int:
-        key = (pack.record.pack_id, dataset)
-        number = self._source_numbers.get(key)
-        if number is None:
-            with self._lock:
-                number = self._source_numbers.setdefault(key, len(self._sources))
-                if number == len(self._sources):
-                    self._sources.append(pack.datasets[dataset])
-        return number
-
     def _locate(
-        self, wanted: SortedDigests, catalog: _Catalog
+        self, wanted: SortedDigests, catalog: _Catalog, where: Sources
     ) -> tuple[NDArray[np.int64], NDArray[np.uint32], list[CorruptionError]]:
         """Return source (-1 where absent) and row of each digest, and what hindered the search."""
         sources = np.full(len(wanted), -1, np.int64)
@@ -239,9 +235,7 @@ class Hdf5Tensors:
                 problems.append(error)
                 continue
             if len(found):
-                numbers = np.array(
-                    [self._source_number(pack, i) for i in range(len(pack.datasets))]
-                )
+                numbers = where.numbers_of(pack)
                 here = found if isinstance(left, slice) else left[found]
                 sources[here] = numbers[places[:, 0]]
                 rows[here] = places[:, 1]
@@ -252,8 +246,8 @@ class Hdf5Tensors:
             loose = self._find_loose(digests)
             if len(loose):
                 here = loose if isinstance(left, slice) else left[loose]
-                sources[here] = 0
-                rows[here] = self._loose.rows_of(array_to_digests(digests[loose]))
+                sources[here] = LOOSE
+                rows[here] = where.loose.rows_of(array_to_digests(digests[loose]))
         return sources, rows, problems
 
     def _find_loose(self, digests: NDArray[np.uint8]) -> NDArray[np.intp]:
@@ -291,7 +285,8 @@ class Hdf5Tensors:
                 if place is not None:
                     return pack.datasets[place[0]], place[1]
             if self._index.loose([digest])[0] is not None:
-                return self._loose, self._loose.rows_of([digest])[0]
+                loose = self._sources.loose
+                return loose, loose.rows_of([digest])[0]
             if self._is_current(catalog):
                 raise _absent(digest, 1, problems)
 
@@ -315,7 +310,7 @@ class Hdf5Tensors:
         while True:
             with self._lock:
                 catalog = self._refresh()
-                is_here: NDArray[np.bool_] = self._locate(wanted, catalog)[0] >= 0
+                is_here: NDArray[np.bool_] = self._locate(wanted, catalog, self._sources)[0] >= 0
             if is_here.all() or self._is_current(catalog):
                 return is_here
 
@@ -336,8 +331,11 @@ class Hdf5Tensors:
 
         Notes
         -----
-        A few digests cost a binary search in a block of each pack, about 5 µs.
+        A few digests cost a binary search in a block of each pack, about 5 µs. What is not here
+        is fetched first where there is a promisor.
         """
+        if self.supply is not None:
+            self._supply(digests)
         if len(digests) <= _SINGLE_LOOKUPS:
             values = []
             for digest in array_to_digests(digests):
@@ -346,8 +344,9 @@ class Hdf5Tensors:
                 values.append(source.value(schema, row))
             return values
         with self._lock:
-            found = self._located(digests)
-            sources = self._sources
+            where = self._sources
+            found = self._located(digests, where)
+        sources = where.items
         for number in np.unique(found.sources).tolist():
             sources[number].check_schema(schema)
         return [
@@ -371,41 +370,82 @@ class Hdf5Tensors:
         CorruptionError
             A directory is damaged, or a value cannot be one of `schema`.
         """
+        is_lazy = self.supply is not None
         with self._lock:
+            if self._has_arrivals:
+                self._forget_locations()
             while True:
-                catalog = self._refresh()
+                catalog, where = self._refresh(), self._sources
+                find = partial(self._located_in, catalog=catalog, where=where, is_lazy=is_lazy)
                 try:
-                    found = self._cache.locate(
-                        leaves, counts, load, partial(self._located_in, catalog=catalog)
-                    )
+                    found = self._cache.locate(leaves, counts, load, find)
                 except ObjectNotFoundError:
                     if self._is_current(catalog):
                         raise
                 else:
-                    return PackTable(schema, found, self._sources)
+                    fetch = partial(self._fetch, where) if is_lazy else None
+                    return PackTable(schema, found, where.items, fetch)
 
-    def _located(self, digests: NDArray[np.uint8]) -> Locations:
+    def _fetch(self, where: Sources, rows: NDArray[np.uint32]) -> Locations:
+        """Have values supplied that a table found absent, and return where they are now."""
+        digests = digests_to_array(where.absent.digests_of(rows))
+        self._supply(digests)
+        with self._lock:
+            return self._located(digests, where)
+
+    def _supply(self, digests: NDArray[np.uint8]) -> None:
+        """Have those values supplied that are not here; nothing without a promisor."""
+        absent = digests[~self.contains(digests)]
+        if self.supply is not None and len(absent):
+            self.supply(absent)
+            self._has_arrivals = True
+
+    def _located(self, digests: NDArray[np.uint8], where: Sources) -> Locations:
         while True:
             catalog = self._refresh()
             try:
-                return self._located_in(digests, catalog)
+                return self._located_in(digests, catalog, where)
             except ObjectNotFoundError:
                 if self._is_current(catalog):
                     raise
 
-    def _located_in(self, digests: NDArray[np.uint8], catalog: _Catalog) -> Locations:
+    def _located_in(
+        self,
+        digests: NDArray[np.uint8],
+        catalog: _Catalog,
+        where: Sources,
+        *,
+        is_lazy: bool = False,
+    ) -> Locations:
+        """Return where values are; with `is_lazy` an absent one is in the source of those."""
         wanted = sort_digests(digests)
-        sources, rows, problems = self._locate(wanted, catalog)
+        sources, rows, problems = self._locate(wanted, catalog, where)
         absent = np.nonzero(sources < 0)[0]
         if len(absent):
-            raise _absent(wanted.digests[absent[0]].tobytes(), len(absent), problems)
+            if problems or not is_lazy:
+                raise _absent(wanted.digests[absent[0]].tobytes(), len(absent), problems)
+            sources[absent] = ABSENT
+            rows[absent] = where.absent.rows_of(array_to_digests(wanted.digests[absent]))
         places = np.empty(len(digests), np.uint32)
         places[wanted.order] = rows
         numbers = np.empty(len(digests), np.uint32)
         numbers[wanted.order] = sources
-        if len(self._sources) <= np.iinfo(np.uint16).max:
+        if len(where.items) <= np.iinfo(np.uint16).max:
             return Locations(numbers.astype(np.uint16), places)
         return Locations(numbers, places)
+
+    def sizes(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Return the bytes of each value as `stored` gives it; see `TensorStore.sizes`."""
+        with self._lock:
+            where = self._sources
+            found = self._located(digests, where)
+        sources = where.items
+        nbytes = np.empty(len(digests), np.int64)
+        for number in np.unique(found.sources).tolist():
+            source = sources[number]
+            is_here = found.sources == number
+            nbytes[is_here] = source.sizes(found.rows[is_here].astype(np.intp))
+        return nbytes
 
     def stored(self, digests: NDArray[np.uint8]) -> Iterator[StoredValues]:
         """Yield values as they are kept; see `TensorStore.stored`.
@@ -417,8 +457,9 @@ class Hdf5Tensors:
         wanted = sort_digests(digests)
         names = wanted.digests[~wanted.is_repeat()]
         with self._lock:
-            found = self._located(names)
-            sources = self._sources
+            where = self._sources
+            found = self._located(names, where)
+        sources = where.items
         for number in np.unique(found.sources).tolist():
             source = sources[number]
             places = np.nonzero(found.sources == number)[0]
@@ -1042,70 +1083,6 @@ def _leave_parents() -> None:
 
 
 os.register_at_fork(after_in_child=_leave_parents)
-
-
-class _LooseValues:
-    """The source of all loose values; a row counts the digests asked for so far."""
-
-    def __init__(self, store: Hdf5Tensors) -> None:
-        self._store = store
-        self._digests: list[bytes] = []
-        self._rows: dict[bytes, int] = {}
-
-    def rows_of(self, digests: Sequence[bytes]) -> list[int]:
-        """Return the rows of some digests, made where missing."""
-        rows = []
-        with self._store._lock:
-            for digest in digests:
-                row = self._rows.setdefault(digest, len(self._digests))
-                if row == len(self._digests):
-                    self._digests.append(digest)
-                rows.append(row)
-        return rows
-
-    def check_schema(self, schema: Schema) -> None:
-        """Do nothing: each value is checked by itself."""
-
-    def _load(self, row: int) -> LooseValue | tuple[Source, int]:
-        """Return a value, or where it is by now."""
-        digest = self._digests[row]
-        store = self._store
-        content = store._index.loose([digest])[0]
-        if content is not None:
-            return decode_loose(digest, content)
-        source, found = store._find(digest)
-        return (source, found) if source is not self else self._load(row)
-
-    def value(self, schema: Schema, row: int) -> Any:
-        """Return one value, fresh."""
-        found = self._load(row)
-        if not isinstance(found, LooseValue):
-            found[0].check_schema(schema)
-            return found[0].value(schema, found[1])
-        _check_loose(schema, found)
-        return value_from_data(found.kind, found.dtype, found.shape, found.data)
-
-    def copy_row(self, schema: Schema, row: int, out: NDArray[np.uint8]) -> None:
-        """Copy the data of one value to `out`, shape (nbytes,)."""
-        found = self._load(row)
-        if not isinstance(found, LooseValue):
-            found[0].check_schema(schema)
-            found[0].copy_row(schema, found[1], out)
-            return
-        _check_loose(schema, found)
-        out[:] = np.frombuffer(found.data, np.uint8)
-
-
-def _check_loose(schema: Schema, value: LooseValue) -> None:
-    check_layout(schema, loose_layout(value))
-    if value.kind == "ndarray":
-        check_value_shape(schema, value.shape)
-        expected = prod(value.shape) * dtype_from_name(value.dtype).itemsize
-        if len(value.data) != expected:
-            raise ObjectDamagedError(
-                f"a loose value of shape {value.shape} has {len(value.data)} bytes, "
-                f"expected {expected}"
-            )
 
 
 def _stacked(schema: Schema, values: NDArray[Any] | Sequence[Any]) -> NDArray[np.uint8]:

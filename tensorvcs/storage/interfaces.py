@@ -126,6 +126,13 @@ class TensorStore(Protocol):
         """
         ...
 
+    def sizes(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Return the bytes that each value takes when it is given out by `stored`, shape (n,).
+
+        Raises ObjectNotFoundError or PackDamagedError.
+        """
+        ...
+
     def stored(self, digests: NDArray[np.uint8]) -> Iterator[StoredValues]:
         """Yield values as they are kept, in any order, in parts of a few MiB; each value once.
 

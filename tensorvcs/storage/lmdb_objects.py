@@ -8,7 +8,7 @@ from tensorvcs.errors import DigestMismatchError, ObjectNotFoundError
 from tensorvcs.objects.digest import DIGEST_NBYTES, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tensorvcs.storage.lmdb_environment import LmdbEnvironment
 
@@ -16,15 +16,34 @@ DATABASE = "objects"
 
 
 class LmdbObjects:
-    """ObjectStore in the database `objects` of an LMDB environment."""
+    """ObjectStore in the database `objects` of an LMDB environment.
 
-    def __init__(self, environment: LmdbEnvironment) -> None:
+    Parameters
+    ----------
+    environment : LmdbEnvironment
+    supply : callable, optional
+        The promisor of a partial clone: called with the digests of objects that are read and not
+        here; puts them here, or raises. Picklable when the store is to be.
+    """
+
+    def __init__(
+        self,
+        environment: LmdbEnvironment,
+        supply: Callable[[Sequence[bytes]], None] | None = None,
+    ) -> None:
         self._environment = environment
+        self.supply = supply
 
-    def get(self, digests: Sequence[bytes]) -> list[bytes]:
+    def _find(self, digests: Sequence[bytes]) -> list[bytes | None]:
         database = self._environment.database(DATABASE)
         with self._environment.read() as txn:
-            found = [txn.get(digest, db=database) for digest in digests]
+            return [txn.get(digest, db=database) for digest in digests]
+
+    def get(self, digests: Sequence[bytes]) -> list[bytes]:
+        found = self._find(digests)
+        if self.supply is not None and None in found:
+            self.supply([d for d, c in zip(digests, found, strict=True) if c is None])
+            found = self._find(digests)
         objects: list[bytes] = []
         for digest, content in zip(digests, found, strict=True):
             if content is None:

@@ -19,6 +19,7 @@ import numpy as np
 from tensorvcs.errors import CorruptionError, InvalidInputError, SchemaMismatchError
 from tensorvcs.objects.tensor import array_bytes
 from tensorvcs.storage.mapped_pack import MappedRows
+from tensorvcs.storage.sources import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -43,6 +44,10 @@ class Source(Protocol):
 
     def check_schema(self, schema: Schema) -> None:
         """Raise CorruptionError when no value here can be of `schema`."""
+        ...
+
+    def sizes(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Return the bytes of some values as they are stored, shape (n,)."""
         ...
 
     def value(self, schema: Schema, row: int) -> Any:
@@ -80,12 +85,21 @@ class PackTable:
         In key order.
     sources : sequence
         What `locations.sources` counts; it may grow, and never changes otherwise.
+    fetch : callable, optional
+        Of a partial clone: has absent values fetched, given their rows, and returns where they
+        are. Called with the absent ones of a batch together.
     """
 
-    def __init__(self, schema: Schema, locations: Locations, sources: Sequence[Source]) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        locations: Locations,
+        sources: Sequence[Source],
+        fetch: Callable[[NDArray[np.uint32]], Locations] | None = None,
+    ) -> None:
         self._schema = schema
-        self._rows = locations.rows
-        self._source_of: NDArray[Any] = locations.sources
+        # Replaced as a whole, so that no thread sees one array with the other's successor.
+        self._at = locations
         self._sources = sources
         self._only: MappedRows | None = None
         self._shape: tuple[int, ...] = ()
@@ -99,9 +113,10 @@ class PackTable:
             sources[number].check_schema(schema)
         if len(used) == 1 and isinstance(only := sources[used[0]], MappedRows):
             self._only = only
+        self._fetch = fetch if ABSENT in used else None
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._at)
 
     def read(
         self, positions: NDArray[np.integer[Any]], out: NDArray[Any] | None = None
@@ -135,7 +150,8 @@ class PackTable:
         Rows kept as they are cost one gather from the memory map; compressed rows are decoded
         one by one. From 4 MiB on, the gather is shared by a few threads.
         """
-        rows = self._rows.take(_as_positions(positions))
+        at = self._at if self._fetch is None else self._present(_as_positions(positions))
+        rows = at.rows.take(_as_positions(positions))
         if not self._schema.is_fixed_shape:
             raise SchemaMismatchError(
                 "values have no one shape to be stacked in; read them as a list",
@@ -155,8 +171,31 @@ class PackTable:
                 _take_in_parts(source, rows, array_bytes(out).reshape(count, self._row_nbytes))
         elif count:
             flat = array_bytes(out).reshape(count, self._row_nbytes)
-            self._gather(self._source_of.take(positions), rows, flat)
+            self._gather(at.sources.take(positions), rows, flat)
         return out
+
+    def _present(self, positions: NDArray[np.integer[Any]]) -> Locations:
+        """Return the locations once the values at some positions are here.
+
+        Notes
+        -----
+        Copies the locations when values were fetched: 6 bytes a sample of the column, next to
+        nothing beside the fetch.
+        """
+        assert self._fetch is not None
+        at = self._at
+        wanted = np.unique(np.arange(len(at)).take(positions))
+        wanted = wanted[at.sources[wanted] == ABSENT]
+        if not len(wanted):
+            return at
+        found = self._fetch(at.rows[wanted])
+        for number in _distinct(found.sources):
+            self._sources[number].check_schema(self._schema)
+        sources = at.sources.astype(np.promote_types(at.sources.dtype, found.sources.dtype))
+        rows = at.rows.copy()
+        sources[wanted], rows[wanted] = found.sources, found.rows
+        made = self._at = Locations(sources, rows)
+        return made
 
     def _check_out(self, out: NDArray[Any], count: int) -> None:
         expected = (count, *self._shape)
@@ -219,8 +258,9 @@ class PackTable:
         SlabChecksumError, PackDamagedError
             Stored bytes are not what was stored.
         """
-        rows = self._rows.take(_as_positions(positions)).tolist()
-        numbers = self._source_of.take(positions).tolist()
+        at = self._at if self._fetch is None else self._present(_as_positions(positions))
+        rows = at.rows.take(_as_positions(positions)).tolist()
+        numbers = at.sources.take(positions).tolist()
         sources, schema = self._sources, self._schema
         return [
             sources[number].value(schema, row) for number, row in zip(numbers, rows, strict=True)

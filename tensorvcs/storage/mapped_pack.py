@@ -385,6 +385,10 @@ class MappedRows:
             if values.flags.aligned:
                 self.values = values
 
+    def sizes(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Return the bytes of some rows, shape (n,)."""
+        return np.full(len(rows), self.row_nbytes, np.int64)
+
     def rows_of_slab(self, slab: int) -> tuple[int, int]:
         """Return the first row of a slab and the one after its last."""
         first = slab * self.slab_rows
@@ -487,11 +491,15 @@ class MappedFrames:
         self._shape_blocks.ensure_range(row * width, (row + 1) * width)
         return tuple(self._shapes[row].tolist())
 
-    def stored_nbytes(self, rows: NDArray[np.intp]) -> int:
-        """Return the bytes of some values as they are stored; checks their offsets."""
+    def sizes(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Return the bytes of some values as they are stored, shape (n,); checks their offsets."""
         self._offset_blocks.ensure_many(8 * rows // NUMBERS_BLOCK_NBYTES)
         self._offset_blocks.ensure_many(8 * (rows + 1) // NUMBERS_BLOCK_NBYTES)
-        return int((self._offsets[rows + 1] - self._offsets[rows]).sum())
+        return (self._offsets[rows + 1] - self._offsets[rows]).astype(np.int64)
+
+    def stored_nbytes(self, rows: NDArray[np.intp]) -> int:
+        """Return the bytes that some values take together."""
+        return int(self.sizes(rows).sum())
 
     def stored(self, row: int) -> bytes:
         """Return the bytes of one value as they are stored.

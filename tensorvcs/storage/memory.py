@@ -114,12 +114,16 @@ class MemoryTensors:
             self._unsealed[digest] = _fresh(value)
             self._unsealed_nbytes += value.nbytes if hasattr(value, "nbytes") else len(value)
 
+    def sizes(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
+        values = [self._value(digest) for digest in array_to_digests(digests)]
+        return np.array([len(_data_of(value)) for value in values], np.int64)
+
     def stored(self, digests: NDArray[np.uint8]) -> Iterator[StoredValues]:
         for digest in dict.fromkeys(array_to_digests(digests)):
             value = self._value(digest)
             is_array = isinstance(value, (np.ndarray, np.generic))
             value = np.asarray(value) if is_array else value
-            data = np.frombuffer(value_data(value), np.uint8)
+            data = np.frombuffer(_data_of(value), np.uint8)
             yield StoredValues(
                 kind="ndarray" if is_array else "str" if isinstance(value, str) else "bytes",
                 dtype=dtype_name(value.dtype) if is_array else "",
@@ -195,6 +199,10 @@ def memory_stores() -> Stores:
             raise
 
     return Stores(objects, tensors, refs, transaction)
+
+
+def _data_of(value: Any) -> bytes | memoryview:
+    return value_data(np.asarray(value) if isinstance(value, np.generic) else value)
 
 
 def _fresh(value: Any) -> Any:

@@ -190,6 +190,7 @@ def test_values_move_to_another_store(
     given = 0
     for part in store.stored(np.concatenate([digests, digests])):
         assert len(part) == len(part.digests)
+        assert part.sizes.tolist() == store.sizes(part.digests).tolist()
         given += len(part)
         other.take(part)
         other.take(part)

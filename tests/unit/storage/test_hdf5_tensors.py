@@ -480,3 +480,71 @@ def test_a_large_batch_is_gathered_in_parts(tmp_path: Path, codec: str) -> None:
     digests = put(store, schema, values)
     order = np.random.default_rng(0).integers(0, 1200, 1500)
     assert same(table_of(store, schema, digests).read(order), values[order])
+
+
+class Promisor:
+    """Supplies values from another store, and counts what it is asked for."""
+
+    def __init__(self, source: Hdf5Tensors, store: Hdf5Tensors) -> None:
+        self.asked: list[int] = []
+        self._source = source
+        self._store = store
+
+    def __call__(self, digests: NDArray[np.uint8]) -> None:
+        self.asked.append(len(digests))
+        for part in self._source.stored(digests):
+            self._store.take(part)
+        self._store.seal()
+
+
+@pytest.mark.parametrize("is_packed", [False, True], ids=["loose", "packed"])
+def test_what_is_absent_is_supplied_when_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_packed: bool
+) -> None:
+    source, store = open_store(tmp_path / "source"), open_store(tmp_path / "here")
+    images = random_images(300)
+    digests = put(source, IMAGES, images)
+    if is_packed:
+        monkeypatch.setattr(hdf5_tensors, "LOOSE_SEAL_NBYTES", 0)
+    put(store, IMAGES, images[:100])
+    with pytest.raises(ObjectNotFoundError):
+        table_of(store, IMAGES, digests)
+    promisor = store.supply = Promisor(source, store)
+    table = table_of(store, IMAGES, digests)
+    assert promisor.asked == []
+    assert same(table.read(np.array([3, 99])), images[[3, 99]])
+    assert promisor.asked == []
+    # The absent ones of a batch come in one call, each once, whichever way they are counted.
+    batch = np.array([5, 250, -1, 101, 250, 299])
+    assert same(table.read(batch), images[batch])
+    assert promisor.asked == [3]
+    assert same(table.read(batch), images[batch])
+    assert all(map(same, table.read_list(batch), images[batch]))
+    assert promisor.asked == [3]
+    # A table made meanwhile, or later, asks for nothing that came since.
+    assert same(table_of(store, IMAGES, digests).read(batch), images[batch])
+    assert promisor.asked == [3]
+    assert same(np.array(store.read(IMAGES, digests[[110, 250]])), images[[110, 250]])
+    assert promisor.asked == [3, 1]
+    with pytest.raises(IndexError):
+        table.read(np.array([300]))
+    store.repack_loose(force=True)
+    assert same(table.read(np.arange(300)), images)
+    assert promisor.asked == [3, 1, 196]
+    assert same(table.read(np.arange(300)), images)
+    assert store.contains(digests).all()
+    assert sum(promisor.asked) == 200
+
+
+def test_a_promisor_that_has_nothing_leaves_the_table_as_it_was(tmp_path: Path) -> None:
+    source, store = open_store(tmp_path / "source"), open_store(tmp_path / "here")
+    images = random_images(20)
+    digests = put(source, IMAGES, images)
+    put(store, IMAGES, images[:10])
+    store.supply = Promisor(store, store)
+    table = table_of(store, IMAGES, digests)
+    with pytest.raises(ObjectNotFoundError):
+        table.read(np.arange(20))
+    assert same(table.read(np.arange(10)), images[:10])
+    store.supply = Promisor(source, store)
+    assert same(table_of(store, IMAGES, digests).read(np.arange(20)), images)
