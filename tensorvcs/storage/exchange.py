@@ -31,24 +31,48 @@ _PART_FRAMES = 1024
 def give_rows(
     dataset: MappedRows, rows: NDArray[np.intp], digests: NDArray[np.uint8]
 ) -> Iterator[StoredValues]:
-    """Yield rows of one dataset of a pack, given in rising order, in parts."""
-    step = max(1, PART_NBYTES // dataset.row_nbytes)
+    """Yield rows of one dataset of a pack, given in rising order, in parts.
+
+    Of compressed rows a slab that is wanted as a whole is given as it is stored.
+    """
     layout = dataset.layout
-    for low in range(0, len(rows), step):
-        part = rows[low : low + step]
-        dataset.ensure_rows(part)
-        block = np.empty((len(part), dataset.row_nbytes), np.uint8)
-        dataset.take(part, block)
+    if layout.compressor is None:
+        step = max(1, PART_NBYTES // dataset.row_nbytes)
+    else:
+        step = dataset.slab_rows
+    low = 0
+    while low < len(rows):
+        high = min(low + step, len(rows))
+        if layout.compressor is not None:
+            # Up to the end of the slab, so that whole slabs are met.
+            slab_stop = dataset.rows_of_slab(int(rows[low]) // dataset.slab_rows)[1]
+            high = min(high, int(np.searchsorted(rows, slab_stop)))
+        part = rows[low:high]
         yield StoredValues(
             layout.kind,
             layout.dtype,
             dataset.shape,
             layout.compressor,
-            digests[low : low + step],
+            digests[low:high],
             np.zeros((len(part), 0), np.int64),
             np.full(len(part), dataset.row_nbytes, np.int64),
-            block.reshape(-1),
+            _rows_data(dataset, part),
         )
+        low = high
+
+
+def _rows_data(dataset: MappedRows, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+    dataset.ensure_rows(rows)
+    if len(rows) == dataset.slab_rows and dataset.layout.compressor is not None:
+        return np.frombuffer(dataset.slab(int(rows[0]) // dataset.slab_rows), np.uint8)
+    block = np.empty((len(rows), dataset.row_nbytes), np.uint8)
+    dataset.take(rows, block)
+    if dataset.layout.compressor is None:
+        return block.reshape(-1)
+    frame = codecs.compress_value(
+        block.reshape(-1), dataset.dtype.itemsize, dataset.layout.compressor
+    )
+    return np.frombuffer(frame, np.uint8)
 
 
 def give_frames(
@@ -117,7 +141,11 @@ def checked_data(values: StoredValues) -> list[NDArray[np.uint8]] | NDArray[np.u
     """
     _check_description(values)
     if values.shape is not None:
-        rows = values.data.reshape(len(values), prod(values.shape) * _itemsize(values))
+        row_nbytes = prod(values.shape) * _itemsize(values)
+        data = values.data
+        if values.compressor is not None:
+            data = _decoded(data, len(values) * row_nbytes)
+        rows = data.reshape(len(values), row_nbytes)
         header = value_header(values.kind, values.dtype, values.shape, rows.shape[1])
         _check_names(values.digests, hash_rows(header, rows))
         return rows
@@ -154,12 +182,13 @@ def _check_description(values: StoredValues) -> None:
     except InvalidColumnError as error:
         raise DigestMismatchError(f"values arrived with the dtype {values.dtype!r}") from error
     is_array = values.kind == "ndarray"
+    is_packed = values.shape is not None and values.compressor is not None
     fits = (
         values.digests.shape == (count, 32)
         and values.sizes.shape == (count,)
         and values.shapes.shape[:1] == (count,)
         and bool((values.sizes >= 0).all())
-        and int(values.sizes.sum()) == len(values.data)
+        and (is_packed or int(values.sizes.sum()) == len(values.data))
         and bool((values.shapes >= 0).all())
         and (is_array or (values.dtype == "" and values.shape is None and not values.shapes.size))
     )

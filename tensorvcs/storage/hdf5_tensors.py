@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tensorvcs.objects.schema import CodecChoice, Schema
+    from tensorvcs.storage.interfaces import TensorStore
     from tensorvcs.storage.lmdb_environment import LmdbEnvironment
     from tensorvcs.storage.locations import Source
     from tensorvcs.storage.sorted_digests import SortedDigests
@@ -120,15 +121,16 @@ class Hdf5Tensors:
     environment : LmdbEnvironment
         Holds the databases `packs` and `loose`; the caller closes it.
     supply : callable, optional
-        The promisor of a partial clone: called with the digests, shape (n, 32), uint8, of values
-        that are read and not here; puts them here, or raises. Picklable when the store is to be.
+        The promisor of a partial clone: called with a store and the digests, shape (n, 32), uint8,
+        of values that are read and not here; has that store take them, or raises. Picklable when
+        the store is to be.
     """
 
     def __init__(
         self,
         folder: Path,
         environment: LmdbEnvironment,
-        supply: Callable[[NDArray[np.uint8]], None] | None = None,
+        supply: Callable[[TensorStore, NDArray[np.uint8]], None] | None = None,
     ) -> None:
         self.supply = supply
         self.folder = folder
@@ -396,9 +398,17 @@ class Hdf5Tensors:
     def _supply(self, digests: NDArray[np.uint8]) -> None:
         """Have those values supplied that are not here; nothing without a promisor."""
         absent = digests[~self.contains(digests)]
-        if self.supply is not None and len(absent):
-            self.supply(absent)
-            self._has_arrivals = True
+        if self.supply is None or not len(absent):
+            return
+        # A writer of its own, since any number of threads may read.
+        writer = Hdf5Tensors(self.folder, self._environment)
+        try:
+            self.supply(writer, absent)
+            writer.seal()
+        finally:
+            writer.discard()
+        self._has_arrivals = True
+        self.repack_loose()
 
     def _located(self, digests: NDArray[np.uint8], where: Sources) -> Locations:
         while True:
@@ -512,16 +522,17 @@ class Hdf5Tensors:
         pending = self._pending.setdefault((layout, choice), Unsealed(layout, choice))
         try:
             if is_row:
-                rows = values.data.reshape(len(values), int(values.sizes[0]))
+                assert isinstance(datas, np.ndarray)
                 is_all = len(chosen) == len(values)
-                self._write_rows(pending, digests, rows, chosen, is_all=is_all)
+                self._write_rows(pending, digests, datas, chosen, is_all=is_all)
                 return
-            ends = np.cumsum(values.sizes)
-            frames = [values.data[ends[i] - values.sizes[i] : ends[i]].data for i in chosen]
-            shapes = [
-                tuple(values.shapes[i].tolist()) if values.shape is None else values.shape
-                for i in chosen.tolist()
-            ]
+            if values.shape is None:
+                ends = np.cumsum(values.sizes)
+                frames = [values.data[ends[i] - values.sizes[i] : ends[i]].data for i in chosen]
+                shapes = [tuple(values.shapes[i].tolist()) for i in chosen.tolist()]
+            else:
+                frames = [datas[i].data for i in chosen.tolist()]
+                shapes = [values.shape] * len(chosen)
             nbytes = sum(len(datas[i]) for i in chosen.tolist())
             self._write_datas(pending, digests, frames, shapes, nbytes)
         except BaseException:

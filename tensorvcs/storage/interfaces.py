@@ -74,14 +74,15 @@ class StoredValues:
     shape : tuple of int, or None
         The shape of every value, when they are rows; None when each is a frame of its own.
     compressor : {"lz4", "zstd"} or None
-        How the store compresses them. Frames come compressed, rows as they are.
+        How the store compresses them, and how they come: frames each by itself, rows all
+        together as one frame.
     digests : ndarray, shape (n, 32), uint8
     shapes : ndarray, shape (n, ndim), int64
         Of frames; shape (n, 0) for rows, text and bytes.
     sizes : ndarray, shape (n,), int64
-        The bytes of each value in `data`.
+        The bytes of each value: of a frame as it is in `data`, of a row as it is.
     data : ndarray, shape (nbytes,), uint8
-        The values behind each other.
+        The values behind each other, or the frame of compressed rows.
     """
 
     kind: Kind
@@ -127,7 +128,7 @@ class TensorStore(Protocol):
         ...
 
     def sizes(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Return the bytes that each value takes when it is given out by `stored`, shape (n,).
+        """Return the bytes of each value, shape (n,), as `StoredValues.sizes` has them.
 
         Raises ObjectNotFoundError or PackDamagedError.
         """

@@ -10,6 +10,7 @@ from tensorvcs.objects.digest import DIGEST_NBYTES, digest_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from tensorvcs.storage.interfaces import ObjectStore
     from tensorvcs.storage.lmdb_environment import LmdbEnvironment
 
 DATABASE = "objects"
@@ -22,14 +23,14 @@ class LmdbObjects:
     ----------
     environment : LmdbEnvironment
     supply : callable, optional
-        The promisor of a partial clone: called with the digests of objects that are read and not
-        here; puts them here, or raises. Picklable when the store is to be.
+        The promisor of a partial clone: called with this store and the digests of objects that
+        are read and not here; puts them here, or raises. Picklable when the store is to be.
     """
 
     def __init__(
         self,
         environment: LmdbEnvironment,
-        supply: Callable[[Sequence[bytes]], None] | None = None,
+        supply: Callable[[ObjectStore, Sequence[bytes]], None] | None = None,
     ) -> None:
         self._environment = environment
         self.supply = supply
@@ -42,7 +43,7 @@ class LmdbObjects:
     def get(self, digests: Sequence[bytes]) -> list[bytes]:
         found = self._find(digests)
         if self.supply is not None and None in found:
-            self.supply([d for d, c in zip(digests, found, strict=True) if c is None])
+            self.supply(self, [d for d, c in zip(digests, found, strict=True) if c is None])
             found = self._find(digests)
         objects: list[bytes] = []
         for digest, content in zip(digests, found, strict=True):

@@ -394,6 +394,11 @@ class MappedRows:
         first = slab * self.slab_rows
         return first, min(first + self.slab_rows, self.row_count)
 
+    def slab(self, slab: int) -> memoryview:
+        """Return the bytes of a slab, which was checked, as they are stored."""
+        at, size = int(self.slabs.blocks.starts[slab]), int(self.slabs.blocks.sizes[slab])
+        return self._pack.view[at : at + size]
+
     def ensure_rows(self, rows: NDArray[np.integer[Any]]) -> None:
         """Check the slabs of some rows."""
         if not self.slabs.are_all_verified:
@@ -424,10 +429,7 @@ class MappedRows:
         slab, place = divmod(row, self.slab_rows)
         frame = self._frames.get(slab)
         if frame is None:
-            blocks = self.slabs.blocks
-            at, size = int(blocks.starts[slab]), int(blocks.sizes[slab])
-            stored = self._pack.view[at : at + size]
-            frame = codecs.RowFrame(stored, self.slab_rows, self.row_nbytes)
+            frame = codecs.RowFrame(self.slab(slab), self.slab_rows, self.row_nbytes)
             self._frames[slab] = frame
         frame.read_into(place, address)
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tensorvcs.storage.hdf5_tensors import Hdf5Tensors
+    from tensorvcs.storage.interfaces import TensorStore
 
 
 def is_whole(store: Hdf5Tensors) -> bool:
@@ -485,16 +486,14 @@ def test_a_large_batch_is_gathered_in_parts(tmp_path: Path, codec: str) -> None:
 class Promisor:
     """Supplies values from another store, and counts what it is asked for."""
 
-    def __init__(self, source: Hdf5Tensors, store: Hdf5Tensors) -> None:
+    def __init__(self, source: Hdf5Tensors) -> None:
         self.asked: list[int] = []
         self._source = source
-        self._store = store
 
-    def __call__(self, digests: NDArray[np.uint8]) -> None:
+    def __call__(self, store: TensorStore, digests: NDArray[np.uint8]) -> None:
         self.asked.append(len(digests))
         for part in self._source.stored(digests):
-            self._store.take(part)
-        self._store.seal()
+            store.take(part)
 
 
 @pytest.mark.parametrize("is_packed", [False, True], ids=["loose", "packed"])
@@ -509,7 +508,7 @@ def test_what_is_absent_is_supplied_when_it_is_read(
     put(store, IMAGES, images[:100])
     with pytest.raises(ObjectNotFoundError):
         table_of(store, IMAGES, digests)
-    promisor = store.supply = Promisor(source, store)
+    promisor = store.supply = Promisor(source)
     table = table_of(store, IMAGES, digests)
     assert promisor.asked == []
     assert same(table.read(np.array([3, 99])), images[[3, 99]])
@@ -541,10 +540,10 @@ def test_a_promisor_that_has_nothing_leaves_the_table_as_it_was(tmp_path: Path) 
     images = random_images(20)
     digests = put(source, IMAGES, images)
     put(store, IMAGES, images[:10])
-    store.supply = Promisor(store, store)
+    store.supply = Promisor(store)
     table = table_of(store, IMAGES, digests)
     with pytest.raises(ObjectNotFoundError):
         table.read(np.arange(20))
     assert same(table.read(np.arange(10)), images[:10])
-    store.supply = Promisor(source, store)
+    store.supply = Promisor(source)
     assert same(table_of(store, IMAGES, digests).read(np.arange(20)), images)
