@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tensorvcs.checkout.areas import PrivateArea, Writer, columns_of
+from tensorvcs.checkout.areas import PrivateArea, WorkingArea, Writer, columns_of, read_staging
 from tensorvcs.checkout.editor import EditableCheckout
 from tensorvcs.checkout.reader import Checkout
 from tensorvcs.history.commit import Commit, change_refs, load_commit, new_commit
@@ -18,7 +18,7 @@ from tensorvcs.history.refs import (
     encode_symbolic_ref,
 )
 from tensorvcs.history.revisions import resolve
-from tensorvcs.history.snapshot import write_snapshot
+from tensorvcs.history.snapshot import read_snapshot, write_snapshot
 from tensorvcs.objects.commit import EMPTY_SNAPSHOT, Identity, Timestamp
 from tensorvcs.storage.interfaces import RefChange, Stores
 from tensorvcs.storage.memory import MemoryObjects, memory_stores
@@ -70,6 +70,21 @@ class MemoryRepository:
             base=base,
             base_columns=columns,
             columns=columns,
+            area=area,
+        )
+
+    def work(self, reason: str | None = None) -> EditableCheckout:
+        """Open the working staging area on main; there is no lock."""
+        area = WorkingArea(self.stores, self.nodes, "main", self.writer, lambda: None, reason)
+        before = columns_of(self.stores, area.base)
+        staged = read_staging(self.stores.refs)
+        return EditableCheckout(
+            self.stores,
+            self.nodes,
+            branch="main",
+            base=None if area.base is None else load_commit(self.stores.objects, area.base),
+            base_columns=before,
+            columns=before if staged is None else read_snapshot(self.objects, staged.snapshot),
             area=area,
         )
 
@@ -128,7 +143,7 @@ class MemoryRepository:
         return diff_columns(self.nodes, before, after, self.stores.tensors, names=columns)
 
     def merge(
-        self, revision: str, into: str = "main", strategy: Strategy = "fail", **options: bool
+        self, revision: str, into: str = "main", strategy: Strategy = "fail", **options: Any
     ) -> MergeResult:
         with self.stores.transaction():
             return merge_commits(

@@ -8,27 +8,34 @@ from typing import TYPE_CHECKING
 
 from tensorvcs.errors import (
     BranchNotFoundError,
-    ConflictError,
     IdentityMissingError,
+    InvalidInputError,
     MergeConflictError,
+    MergeInProgressError,
     NothingToCommitError,
     ObjectDamagedError,
-    StateError,
+    ObjectNotFoundError,
+    OpenConflictsError,
+    SchemaMismatchError,
     with_hint,
 )
-from tensorvcs.history.commit import change_refs, load_commit, new_commit
+from tensorvcs.history.amend import amend_commit
+from tensorvcs.history.commit import Commit, change_refs, load_commit, new_commit
 from tensorvcs.history.merge import merge_columns
-from tensorvcs.history.refs import BRANCHES, STAGING, branch_commit, encode_commit_ref
+from tensorvcs.history.merge_progress import KeptMerge, read_merge
+from tensorvcs.history.recency import TheirsIsNewer
+from tensorvcs.history.refs import BRANCHES, MERGE, STAGING, branch_commit, encode_commit_ref
 from tensorvcs.history.snapshot import encode_snapshot, read_snapshot, write_snapshot
 from tensorvcs.objects.digest import CommitDigest, SnapshotDigest
 from tensorvcs.storage.interfaces import RefChange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from tensorvcs.history.commit import Commit
+    from tensorvcs.errors import TensorVCSError
     from tensorvcs.history.snapshot import Columns
     from tensorvcs.objects.commit import Identity, Timestamp
+    from tensorvcs.signing.signer import Signer
     from tensorvcs.storage.interfaces import RefStore, Stores
     from tensorvcs.tree.nodes import Nodes
 
@@ -90,6 +97,24 @@ def read_staging(refs: RefStore) -> StagingRecord | None:
     return None if value is None else StagingRecord.decode(value)
 
 
+def split_reason(reason: str | None, branch: str) -> tuple[str, str]:
+    """Return the verb and the words of an entry in the operation log.
+
+    Raises
+    ------
+    InvalidInputError
+        The reason is no text, or has none in it.
+    """
+    if reason is None:
+        return "edit", f"branch {branch}"
+    if not isinstance(reason, str) or not reason.strip():
+        raise InvalidInputError(f"a reason is a text such as 'clean: drop blurred', not {reason!r}")
+    # The name of a file may have bytes that are no text.
+    text = reason.strip().encode(errors="backslashreplace").decode()
+    command, colon, description = text.partition(": ")
+    return (command, description) if colon else ("edit", command)
+
+
 class WorkingArea:
     """The persistent staging area of a repository; its lock is held until `close`."""
 
@@ -100,16 +125,16 @@ class WorkingArea:
         branch: str,
         writer: Writer,
         release: Callable[[], None],
+        reason: str | None = None,
     ) -> None:
         self._stores = stores
         self._nodes = nodes
         self._branch = branch
         self._writer = writer
         self._release = release
-        self._base = branch_commit(stores.objects, stores.refs, branch)
-        record = read_staging(stores.refs)
-        if record is not None:
-            self._base = record.base
+        self._reason = split_reason(reason, branch)
+        self._base = staging_base(stores, branch)
+        self._gives_up_merge = False
         self._first_flush: int | None = None
 
     @property
@@ -123,13 +148,19 @@ class WorkingArea:
         snapshot = write_snapshot(objects, columns)
         is_clean = encode_snapshot(columns) == encode_snapshot(columns_of(self._stores, self._base))
         after = None if is_clean else StagingRecord(self._base, snapshot).encode()
-        if after == before:
+        changes = [RefChange(STAGING, before, after)]
+        if self._gives_up_merge:
+            changes.append(RefChange(MERGE, refs.get(MERGE), None))
+            self._gives_up_merge = False
+        changes = [change for change in changes if change.before != change.after]
+        if not changes:
             return
+        command, description = self._reason
         change_refs(
             self._stores,
-            [RefChange(STAGING, before, after)],
-            command="stage",
-            description=f"changes over branch {self._branch}",
+            changes,
+            command=command,
+            description=description,
             user=self._writer.user_name,
             now=self._writer.now(),
             continues=self._first_flush,
@@ -143,11 +174,16 @@ class WorkingArea:
         message: str,
         author: Identity | None,
         metadata: Mapping[str, str] | None,
-    ) -> tuple[Commit, Columns] | BranchNotFoundError | StateError | ConflictError:
+        signer: Signer | None = None,
+    ) -> tuple[Commit, Columns] | TensorVCSError:
         # Staged first, even what was never flushed, so that undoing the commit gives it back.
         self.save(columns)
-        staged = self._stores.refs.get(STAGING)
-        extra = [] if staged is None else [RefChange(STAGING, staged, None)]
+        refs = self._stores.refs
+        kept = read_merge(self._stores.objects, refs)
+        if kept is not None and kept.open_count:
+            return open_conflicts(kept)
+        intent = None if kept is None else kept.intent
+        changes = [RefChange(name, refs.get(name), None) for name in (STAGING, MERGE)]
         made = commit_columns(
             self._stores,
             self._nodes,
@@ -155,15 +191,58 @@ class WorkingArea:
             base=self._base,
             columns=columns,
             message=message,
-            author=self._writer.author(author),
+            author=self._writer.author(author or (intent.author if intent else None)),
             writer=self._writer,
-            metadata=metadata,
-            extra_changes=extra,
+            metadata={**(intent.metadata if intent else {}), **(metadata or {})},
+            signer=signer,
+            extra_changes=[change for change in changes if change.before is not None],
+            author_time=intent.author_time if intent and author is None else None,
+            merged=[intent.theirs] if intent and intent.is_merge else [],
         )
+        if isinstance(made, NothingToCommitError) and kept is not None:
+            made.hint = "nothing is left of it; give it up: tvcs merge --abort"
         if isinstance(made, tuple):
             self._base = made[0].digest
             self._first_flush = None
         return made
+
+    def amend(
+        self,
+        columns: Columns,
+        message: str | None,
+        author: Identity | None,
+        metadata: Mapping[str, str],
+        signer: Signer | None = None,
+    ) -> tuple[Commit, Columns] | TensorVCSError:
+        # Staged first, as for a commit, so that undoing it gives the changes back.
+        self.save(columns)
+        if self._stores.refs.get(MERGE) is not None:
+            return with_hint(
+                MergeInProgressError("cannot amend a commit: a merge waits in the staging area"),
+                "finish it with 'tvcs merge --continue', or give it up: tvcs merge --abort",
+            )
+        staged = self._stores.refs.get(STAGING)
+        made = amend_commit(
+            self._stores,
+            self._branch,
+            self._base,
+            columns,
+            message=message,
+            author=author,
+            committer=self._writer.author(None),
+            now=self._writer.now(),
+            metadata=metadata,
+            extra_changes=[] if staged is None else [RefChange(STAGING, staged, None)],
+            signer=signer,
+        )
+        if not isinstance(made, Commit):
+            return made
+        self._base = made.digest
+        self._first_flush = None
+        return made, columns
+
+    def give_up_merge(self) -> None:
+        self._gives_up_merge = self._stores.refs.get(MERGE) is not None
 
     def check_identity(self, author: Identity | None) -> None:
         self._writer.author(author)
@@ -194,7 +273,8 @@ class PrivateArea:
         message: str,
         author: Identity | None,
         metadata: Mapping[str, str] | None,
-    ) -> tuple[Commit, Columns] | BranchNotFoundError | StateError | ConflictError:
+        signer: Signer | None = None,
+    ) -> tuple[Commit, Columns] | TensorVCSError:
         made = commit_columns(
             self._stores,
             self._nodes,
@@ -205,11 +285,41 @@ class PrivateArea:
             author=self._writer.author(author),
             writer=self._writer,
             metadata=metadata,
+            signer=signer,
             extra_changes=[],
         )
         if isinstance(made, tuple):
             self.base = made[0].digest
         return made
+
+    def amend(
+        self,
+        columns: Columns,
+        message: str | None,
+        author: Identity | None,
+        metadata: Mapping[str, str],
+        signer: Signer | None = None,
+    ) -> tuple[Commit, Columns] | TensorVCSError:
+        made = amend_commit(
+            self._stores,
+            self._branch,
+            self.base,
+            columns,
+            message=message,
+            author=author,
+            committer=self._writer.author(None),
+            now=self._writer.now(),
+            metadata=metadata,
+            extra_changes=[],
+            signer=signer,
+        )
+        if not isinstance(made, Commit):
+            return made
+        self.base = made.digest
+        return made, columns
+
+    def give_up_merge(self) -> None:
+        pass
 
     def check_identity(self, author: Identity | None) -> None:
         self._writer.author(author)
@@ -219,6 +329,32 @@ class PrivateArea:
 
     def close(self) -> None:
         pass
+
+
+def staging_base(stores: Stores, branch: str) -> CommitDigest | None:
+    """Return the commit that what is staged on a branch is made over, None before the first.
+
+    A merge that waits is over the commit that it began with, also while nothing is staged.
+    """
+    record = read_staging(stores.refs)
+    if record is not None:
+        return record.base
+    kept = read_merge(stores.objects, stores.refs)
+    if kept is not None:
+        return kept.intent.head
+    return branch_commit(stores.objects, stores.refs, branch)
+
+
+def open_conflicts(kept: KeptMerge) -> OpenConflictsError:
+    """Return the error for a commit while a merge has open conflicts."""
+    count, verb = kept.open_count, kept.intent.verb
+    return with_hint(
+        OpenConflictsError(
+            f"the {verb} of {kept.intent.theirs.hex()[:12]} has {count} open "
+            f"{'conflict' if count == 1 else 'conflicts'}"
+        ),
+        "'tvcs conflicts' lists them; decide them with 'tvcs resolve'",
+    )
 
 
 def columns_of(stores: Stores, commit: CommitDigest | None) -> Columns:
@@ -240,11 +376,16 @@ def commit_columns(
     writer: Writer,
     metadata: Mapping[str, str] | None,
     extra_changes: list[RefChange],
-) -> tuple[Commit, Columns] | BranchNotFoundError | StateError | ConflictError:
+    signer: Signer | None = None,
+    author_time: Timestamp | None = None,
+    merged: Sequence[CommitDigest] = (),
+) -> tuple[Commit, Columns] | TensorVCSError:
     """Commit columns that were made over `base` to a branch, inside a transaction.
 
     When the branch is not at `base` any more, what changed since `base` is merged onto it by
-    sample; the commit then has the branch as its one parent.
+    sample, with the merge policies kept in the schemas; the commit then has the branch as its one
+    parent. A commit that records a merge has the merged commits as further parents, and may leave
+    everything as it is on the branch.
     """
     head = branch_commit(stores.objects, stores.refs, branch)
     if head is None and base is not None:
@@ -254,17 +395,31 @@ def commit_columns(
         )
     if head != base:
         ours = columns_of(stores, head)
-        merged = merge_columns(nodes, columns_of(stores, base), ours, columns)
-        if merged.conflicts:
-            return MergeConflictError(
-                f"branch {branch!r} has moved, and {len(merged.conflicts)} changes conflict "
-                "with those staged",
-                merged.conflicts,
+        try:
+            onto_head = merge_columns(
+                nodes,
+                stores.tensors,
+                columns_of(stores, base),
+                ours,
+                columns,
+                recency=TheirsIsNewer(),
             )
-        columns = merged.columns
+        except (SchemaMismatchError, ObjectNotFoundError) as error:
+            # A policy kept in a schema has no value; what is staged must not be lost for that.
+            stores.tensors.discard()
+            return error
+        if onto_head.conflicts:
+            stores.tensors.discard()
+            return MergeConflictError(
+                f"branch {branch!r} has moved, and {len(onto_head.conflicts)} changes conflict "
+                "with those staged",
+                onto_head.conflicts,
+            )
+        stores.tensors.seal()
+        columns = onto_head.columns
     snapshot = write_snapshot(stores.objects, columns)
     head_snapshot = None if head is None else load_commit(stores.objects, head).object.snapshot
-    if snapshot == head_snapshot or (head is None and not columns):
+    if not merged and (snapshot == head_snapshot or (head is None and not columns)):
         return with_hint(
             NothingToCommitError(f"nothing differs from branch {branch!r}"),
             "change a sample first; 'tvcs status' shows what is staged",
@@ -272,11 +427,14 @@ def commit_columns(
     commit = new_commit(
         stores.objects,
         snapshot,
-        () if head is None else (head,),
+        (*(() if head is None else (head,)), *merged),
         author=author,
+        author_time=author_time,
         now=writer.now(),
         message=message,
+        committer=writer.user(),
         metadata=metadata,
+        signer=signer,
     )
     before = None if head is None else encode_commit_ref(head)
     name = BRANCHES + branch

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from tensorvcs.history.snapshot import Columns, ColumnState
 from tensorvcs.objects.commit import Identity, check_metadata
 from tensorvcs.objects.dtype import dtype_name
 from tensorvcs.objects.schema import Schema, check_column_name
+from tensorvcs.signing.signer import check_signer
 from tensorvcs.tree.tree import Tree
 
 if TYPE_CHECKING:
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike
 
-    from tensorvcs.errors import BranchNotFoundError, ConflictError, StateError
+    from tensorvcs.errors import TensorVCSError
     from tensorvcs.history.commit import Commit
-    from tensorvcs.objects.schema import CodecChoice
+    from tensorvcs.objects.schema import CodecChoice, MergePolicy
+    from tensorvcs.signing.signer import Signer
     from tensorvcs.storage.interfaces import Stores
     from tensorvcs.tree.nodes import Nodes
 
@@ -55,8 +58,24 @@ class StagingArea(Protocol):
         message: str,
         author: Identity | None,
         metadata: Mapping[str, str] | None,
-    ) -> tuple[Commit, Columns] | BranchNotFoundError | StateError | ConflictError:
+        signer: Signer | None = None,
+    ) -> tuple[Commit, Columns] | TensorVCSError:
         """Commit columns inside a transaction, or return why that cannot be."""
+        ...
+
+    def amend(
+        self,
+        columns: Columns,
+        message: str | None,
+        author: Identity | None,
+        metadata: Mapping[str, str],
+        signer: Signer | None = None,
+    ) -> tuple[Commit, Columns] | TensorVCSError:
+        """Put a commit of `columns` in the place of the base, or return why that cannot be."""
+        ...
+
+    def give_up_merge(self) -> None:
+        """Drop a merge that waits, with the next `save`."""
         ...
 
     def check_identity(self, author: Identity | None) -> None:
@@ -165,6 +184,7 @@ class EditableCheckout:
         variable_shape: bool = False,
         nested: bool = False,
         codec: CodecChoice = "auto",
+        merge: MergePolicy = "",
     ) -> EditableColumn:
         """Add a column of arrays.
 
@@ -181,6 +201,8 @@ class EditableCheckout:
         variable_shape, nested : bool
         codec : {"auto", "raw", "blosc"}
             ``auto`` compresses where that saves a fifth.
+        merge : {"", "ours", "theirs", "newest", "union", "mean", "max", "majority"}
+            What decides a sample that both sides of a merge changed; see `set_merge_policy`.
 
         Raises
         ------
@@ -202,22 +224,37 @@ class EditableCheckout:
             variable_shape=variable_shape,
             nested=nested,
             codec=codec,
+            merge=merge,
         )
         column: EditableColumn = self._add(name, schema)
         return column
 
     def add_str_column(
-        self, name: str, *, nested: bool = False, codec: CodecChoice = "auto"
+        self,
+        name: str,
+        *,
+        nested: bool = False,
+        codec: CodecChoice = "auto",
+        merge: MergePolicy = "",
     ) -> EditableColumn:
         """Add a column of texts; raise ColumnExistsError or InvalidColumnError."""
-        column: EditableColumn = self._add(name, Schema("str", nested=nested, codec=codec))
+        column: EditableColumn = self._add(
+            name, Schema("str", nested=nested, codec=codec, merge=merge)
+        )
         return column
 
     def add_bytes_column(
-        self, name: str, *, nested: bool = False, codec: CodecChoice = "auto"
+        self,
+        name: str,
+        *,
+        nested: bool = False,
+        codec: CodecChoice = "auto",
+        merge: MergePolicy = "",
     ) -> EditableColumn:
         """Add a column of bytes values; raise ColumnExistsError or InvalidColumnError."""
-        column: EditableColumn = self._add(name, Schema("bytes", nested=nested, codec=codec))
+        column: EditableColumn = self._add(
+            name, Schema("bytes", nested=nested, codec=codec, merge=merge)
+        )
         return column
 
     def _add(self, name: str, schema: Schema) -> Any:
@@ -242,6 +279,32 @@ class EditableCheckout:
         del self._staged.columns[old]
         self._readers.pop(old, None)
         self._is_reshaped = True
+
+    def set_merge_policy(self, name: str, policy: MergePolicy | Literal["fail"]) -> None:
+        """Keep with a column what decides a sample that both sides of a merge changed.
+
+        It is part of the column's schema: it is committed, and holds for every merge, in every
+        clone, that is not told another strategy.
+
+        Parameters
+        ----------
+        name : str
+        policy : {"", "fail", "ours", "theirs", "newest", "union", "mean", "max", "majority"}
+            Empty or ``fail`` for none, so that such a sample is a conflict.
+
+        Raises
+        ------
+        ColumnNotFoundError
+        InvalidColumnError
+            There is no such policy, or it has no meaning for the values of the column.
+        """
+        self._check_open()
+        state = self._state(name)
+        kept: MergePolicy = "" if policy == "fail" else policy
+        if state.schema.merge != kept:
+            schema = replace(state.schema, merge=kept)
+            self._staged.columns[name] = replace(state, schema=schema)
+            self._is_reshaped = True
 
     def _state(self, name: str) -> ColumnState:
         state = self._staged.columns.get(name)
@@ -311,33 +374,53 @@ class EditableCheckout:
 
     def commit(
         self,
-        message: str,
+        message: str | None = None,
         author: Identity | str | None = None,
         *,
         metadata: Mapping[str, str] | None = None,
+        sign: Signer | None = None,
+        amend: bool = False,
     ) -> Commit:
         """Record the staged columns as a commit on the branch.
 
-        When the branch has moved since, the changes are merged onto it, sample by sample.
+        When the branch has moved since, the changes are merged onto it, sample by sample. A merge
+        that waits in the staging area is recorded with both parents, its author and metadata.
 
         Parameters
         ----------
         message : str
-            Not empty.
+            Not empty; when amending, that of the amended commit if omitted.
         author : Identity or str, optional
             ``Name <mail>``; the user of the repository when omitted.
         metadata : mapping of str to str, optional
+            Kept with the commit. By convention ``source`` says where the samples come from
+            (``camera-3``), ``script`` what changed them (``clean.py@3f9a12c``).
+        sign : Signer, optional
+            Signs the commit, such as ``SshSigner.open("~/.ssh/id_ed25519")``. Changes that were not
+            flushed are flushed first, so that a signer that fails costs none.
+        amend : bool
+            Whether the commit takes the place of the newest one of the branch: its parents,
+            author and time stay, and what is not given stays too. It loses its signature.
 
         Raises
         ------
         NothingToCommitError
-            Nothing differs from the branch.
+            Nothing differs from the branch; when amending, nothing would change, nothing would be
+            left, or there is no commit yet.
+        RefChangedError
+            When amending: the branch has moved since. Staging stays.
         MergeConflictError
-            The branch has moved, and changed the same samples in another way. Staging stays.
+            The branch has moved, and changed the same samples in another way; no merge policy of
+            their columns decided it. Staging stays.
+        SchemaMismatchError, ObjectNotFoundError
+            The branch has moved, and the merge policy of a column makes a value that does not
+            fit, or needs one that is absent. Staging stays.
+        OpenConflictsError
+            A merge waits in the staging area, and has conflicts that are open.
         BranchNotFoundError
             The branch was deleted or renamed in the meantime. Staging stays.
         InvalidInputError
-            The message is empty, or author or metadata are not legal.
+            The message is empty, or author, metadata or signer are not legal.
         IdentityMissingError
             No author is given and the repository has no user.
 
@@ -346,16 +429,23 @@ class EditableCheckout:
         One LMDB transaction, after the packs are sealed and synced: O(changes × log n).
         """
         self._check_open()
-        check_message(message)
+        text = check_message(message) if message is not None or not amend else None
         pairs = check_metadata(metadata)
         who = Identity.of(author)
+        signer = check_signer(sign)
         self._area.check_identity(who)
+        if signer is not None:
+            self.flush()
         try:
             self._seal_large()
             with self._stores.transaction():
                 self._stores.tensors.seal()
                 columns = self._staged.folded()
-                made = self._area.commit(columns, message, who, pairs)
+                made = (
+                    self._area.amend(columns, text, who, pairs, signer)
+                    if amend or text is None
+                    else self._area.commit(columns, text, who, pairs, signer)
+                )
                 if not isinstance(made, tuple) and (self._staged.has_edits or self._is_reshaped):
                     self._area.save(columns)
         except BaseException:
@@ -372,6 +462,8 @@ class EditableCheckout:
     def reset(self, column: str | None = None) -> None:
         """Take all changes back to the base commit, or those of one column.
 
+        With all changes, a merge that waits in the staging area is given up as well.
+
         Raises
         ------
         ColumnNotFoundError
@@ -381,6 +473,7 @@ class EditableCheckout:
         if column is None:
             self._stores.tensors.discard()
             self._staged.settle(self._base_columns)
+            self._area.give_up_merge()
         elif column not in self._base_columns:
             self._state(column)
             del self[column]

@@ -15,15 +15,9 @@ import numpy as np
 
 from tensorvcs.errors import SchemaMismatchError
 from tensorvcs.history.snapshot import ColumnState
-from tensorvcs.objects.digest import digests_to_array
+from tensorvcs.history.stored_values import store_values
 from tensorvcs.objects.keys import EMPTY_INTS, EMPTY_TEXTS, Keys, sort_unique, text_array
-from tensorvcs.objects.tensor import (
-    array_bytes,
-    canonical_array,
-    check_shape,
-    digest_rows,
-    digest_value,
-)
+from tensorvcs.objects.tensor import canonical_array, check_shape
 from tensorvcs.tree.edit import edit
 
 if TYPE_CHECKING:
@@ -40,10 +34,6 @@ TreeKey = int | bytes
 
 PENDING_NBYTES = 16 << 20
 """Single values that wait in memory, before they are handed on as a block."""
-
-BLOCK_NBYTES = 16 << 20
-"""Rows that are hashed and written at a time."""
-
 
 FLUSH_NBYTES = 1 << 30
 """Payload after which an editor flushes by itself."""
@@ -179,7 +169,7 @@ class StagedColumns:
             check_stack(schema, values, name)
         edits = self._edits.setdefault(name, _ColumnEdits())
         self._block_pending(name, edits)
-        stored = self._store(schema, values)[places]
+        stored = store_values(schema, self._stores.tensors, values)[places]
         split = len(keys.ints)
         for blocks, sort, part in (
             (edits.ints, keys.ints, stored[:split]),
@@ -188,24 +178,6 @@ class StagedColumns:
             if len(sort):
                 blocks.append(_Block(sort, part, np.zeros(len(sort), np.bool_)))
         self.row_count += len(keys)
-
-    def _store(self, schema: Schema, values: Any) -> NDArray[np.uint8]:
-        """Hand values to the tensor store; return what the tree keeps of each."""
-        if not schema.is_fixed_shape:
-            digests = digests_to_array([digest_value(value) for value in values])
-            self._stores.tensors.write(schema, digests, values)
-            return digests
-        stored = np.empty((len(values), schema.value_nbytes), np.uint8)
-        step = max(1, BLOCK_NBYTES // max(1, schema.row_nbytes))
-        for first in range(0, len(values), step):
-            rows = canonical_array(values[first : first + step], schema.dtype)
-            part = stored[first : first + step]
-            if schema.is_inline:
-                part[:] = array_bytes(rows).reshape(part.shape)
-            else:
-                part[:] = digest_rows(schema, rows)
-                self._stores.tensors.write(schema, part, rows)
-        return stored
 
     def _block_pending(self, name: str, edits: _ColumnEdits) -> None:
         """Turn the single values that wait into blocks."""
@@ -220,7 +192,7 @@ class StagedColumns:
             for place, value in enumerate(values):
                 stack[place] = value
             values = stack
-        stored = self._store(schema, values)
+        stored = store_values(schema, self._stores.tensors, values)
         for blocks, sort in ((edits.ints, int), (edits.texts, bytes)):
             places = [at for at, key in enumerate(puts) if isinstance(key, sort)]
             all_keys = list(puts)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tensorvcs.checkout.editor import EditableCheckout
     from tensorvcs.history.commit import Commit
     from tensorvcs.objects.commit import Identity
+    from tensorvcs.signing.signer import Signer
 
 
 class Transaction:
@@ -30,11 +31,13 @@ class Transaction:
         message: str,
         author: Identity | str | None,
         metadata: Mapping[str, str] | None,
+        sign: Signer | None = None,
     ) -> None:
         self._editor = editor
         self._message = message
         self._author = author
         self._metadata = metadata
+        self._sign = sign
         self.commit: Commit | None = None
         """The commit that was made; None while the transaction is open, or without changes."""
 
@@ -51,7 +54,7 @@ class Transaction:
             if kind is None:
                 with suppress(NothingToCommitError):
                     self.commit = self._editor.commit(
-                        self._message, self._author, metadata=self._metadata
+                        self._message, self._author, metadata=self._metadata, sign=self._sign
                     )
         finally:
             self._editor.abandon()

@@ -9,33 +9,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tensorvcs.display.picture import picture_of, png_bytes
+from tensorvcs.display.text import value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
 THUMBNAIL_PIXELS = 96
 _CELL = "padding:2px 8px;text-align:left;vertical-align:top"
 
 
-def value_html(value: Any) -> str:
-    """Return one value: a thumbnail for what looks like a picture, otherwise its text."""
+def value_html(value: Any, stretch: tuple[float, float] | None = None) -> str:
+    """Return one value: a thumbnail for what looks like a picture, otherwise its text.
+
+    `stretch` is that of `picture_of`.
+    """
     if isinstance(value, np.ndarray):
-        picture = picture_of(value, THUMBNAIL_PIXELS)
+        picture = picture_of(value, THUMBNAIL_PIXELS, stretch)
         if picture is not None:
-            encoded = base64.b64encode(png_bytes(picture)).decode()
-            height, width = picture.shape[:2]
-            scale = max(1, THUMBNAIL_PIXELS // max(height, width, 1))
-            return (
-                f'<img width="{width * scale}" height="{height * scale}" '
-                f'style="image-rendering:pixelated" alt="{height} × {width} picture" '
-                f'src="data:image/png;base64,{encoded}">'
-            )
-        text = np.array2string(value, threshold=8, edgeitems=3)
-    elif isinstance(value, bytes):
-        text = f"{len(value)} bytes: {value[:16].hex(' ')}{' …' if len(value) > 16 else ''}"
-    else:
-        text = str(value)
-    return html.escape(text if len(text) <= 200 else text[:199] + "…")
+            return picture_html(picture)
+    return html.escape(value_text(value))
+
+
+def picture_html(picture: NDArray[np.uint8]) -> str:
+    """Return a picture of shape (height, width, channel) as an image; a small one is enlarged."""
+    encoded = base64.b64encode(png_bytes(picture)).decode()
+    height, width = picture.shape[:2]
+    scale = max(1, THUMBNAIL_PIXELS // max(height, width, 1))
+    return (
+        f'<img width="{width * scale}" height="{height * scale}" '
+        f'style="image-rendering:pixelated" alt="{height} × {width} picture" '
+        f'src="data:image/png;base64,{encoded}">'
+    )
 
 
 def table_html(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:

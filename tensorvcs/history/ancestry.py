@@ -25,29 +25,78 @@ def read_commit(objects: ObjectStore, digest: CommitDigest) -> CommitObject:
 
 
 def walk(
-    objects: ObjectStore, starts: Sequence[CommitDigest]
+    objects: ObjectStore,
+    starts: Sequence[CommitDigest],
+    *,
+    without: Sequence[CommitDigest] = (),
+    first_parent: bool = False,
 ) -> Iterator[tuple[CommitDigest, CommitObject]]:
     """Yield the commits that `starts` reach, newest first; of equal times, children first.
 
+    Parameters
+    ----------
+    without : sequence of CommitDigest
+        Commits that are left out, with all their ancestors.
+    first_parent : bool
+        Whether to follow only the first parent of a merge.
+
     Notes
     -----
-    Lazy: reads a commit when one of its children was yielded.
+    Lazy: reads a commit when one of its children was yielded. With `without` all commits of the
+    range are read first, and of the others those of no lower generation than the lowest of them.
     """
-    seen = set(starts)
+    chosen = _reached_without(objects, starts, without) if without else None
+    seen: set[CommitDigest] = set()
     queue: list[tuple[int, int, CommitDigest, CommitObject]] = []
 
     def push(digests: Sequence[CommitDigest]) -> None:
-        for digest, commit in zip(digests, read_commits(objects, digests), strict=True):
+        fresh = [digest for digest in dict.fromkeys(digests) if digest not in seen]
+        seen.update(fresh)
+        if chosen is None:
+            commits = read_commits(objects, fresh)
+        else:
+            fresh = [digest for digest in fresh if digest in chosen]
+            commits = [chosen[digest] for digest in fresh]
+        for digest, commit in zip(fresh, commits, strict=True):
             key = (-commit.commit_time.microseconds, -commit.generation)
             heapq.heappush(queue, (*key, digest, commit))
 
-    push(list(dict.fromkeys(starts)))
+    push(starts)
     while queue:
         _, _, digest, commit = heapq.heappop(queue)
         yield digest, commit
-        fresh = [parent for parent in dict.fromkeys(commit.parents) if parent not in seen]
-        seen.update(fresh)
+        push(commit.parents[:1] if first_parent else commit.parents)
+
+
+def _reached_without(
+    objects: ObjectStore, starts: Sequence[CommitDigest], without: Sequence[CommitDigest]
+) -> dict[CommitDigest, CommitObject]:
+    """Return the commits that `starts` reach and `without` do not, by falling generation."""
+    is_left_out = dict.fromkeys(starts, False) | dict.fromkeys(without, True)
+    queue: list[tuple[int, CommitDigest, CommitObject]] = []
+
+    def push(digests: Sequence[CommitDigest]) -> None:
+        for digest, commit in zip(digests, read_commits(objects, digests), strict=True):
+            heapq.heappush(queue, (-commit.generation, digest, commit))
+
+    push(list(is_left_out))
+    live = sum(1 for left_out in is_left_out.values() if not left_out)
+    reached: dict[CommitDigest, CommitObject] = {}
+    # A commit is looked at after all its descendants: by then its mark is final.
+    while live:
+        _, digest, commit = heapq.heappop(queue)
+        left_out = is_left_out[digest]
+        if not left_out:
+            live -= 1
+            reached[digest] = commit
+        fresh = [parent for parent in dict.fromkeys(commit.parents) if parent not in is_left_out]
+        for parent in commit.parents:
+            if left_out and is_left_out.get(parent) is False:
+                live -= 1
+            is_left_out[parent] = left_out or is_left_out.get(parent, False)
+        live += 0 if left_out else len(fresh)
         push(fresh)
+    return reached
 
 
 _FROM_A, _FROM_B, _STALE = 1, 2, 4

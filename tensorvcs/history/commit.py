@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tensorvcs.errors import InvalidInputError
@@ -11,12 +11,15 @@ from tensorvcs.history.ancestry import read_commit, read_commits
 from tensorvcs.history.operations import Operation
 from tensorvcs.objects.commit import CommitObject, Identity, Timestamp, is_unicode
 from tensorvcs.objects.digest import CommitDigest
+from tensorvcs.signing.signer import sign_payload
+from tensorvcs.signing.ssh_signature import SshSignature
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping, Sequence
 
     from tensorvcs.objects.digest import SnapshotDigest
+    from tensorvcs.signing.signer import Signer
     from tensorvcs.storage.interfaces import ObjectStore, RefChange, Stores
 
 SHORT_ID_DIGITS = 12
@@ -79,6 +82,27 @@ class Commit:
         """Free key-value pairs."""
         return dict(self.object.metadata)
 
+    @property
+    def signature(self) -> str | None:
+        """The armoured signature as it is stored, None when the commit is not signed.
+
+        Whether it is good, `Repository.verify_commit` tells.
+        """
+        return self.object.signature
+
+    @property
+    def signing_key(self) -> str | None:
+        """The fingerprint of the key that a signature claims to be of; None when unsigned.
+
+        A claim only: anybody can put a signature into a commit.
+        """
+        if self.object.signature is None:
+            return None
+        try:
+            return SshSignature.decode(self.object.signature).fingerprint
+        except InvalidInputError:
+            return "a signature that cannot be read"
+
     def __repr__(self) -> str:
         return f"<Commit {self.short_id} {self.summary!r} by {self.author.name}>"
 
@@ -111,22 +135,26 @@ def new_commit(
     author: Identity,
     now: Timestamp,
     message: str,
+    author_time: Timestamp | None = None,
     committer: Identity | None = None,
     metadata: Mapping[str, str] | None = None,
+    signer: Signer | None = None,
 ) -> Commit:
-    """Store a commit object; no ref moves."""
+    """Store a commit object, signed when there is a signer; no ref moves."""
     generations = [commit.generation for commit in read_commits(objects, parents)]
     commit = CommitObject(
         snapshot=snapshot,
         parents=tuple(parents),
         generation=1 + max(generations, default=-1),
         author=author,
-        author_time=now,
+        author_time=author_time or now,
         committer=committer or author,
         commit_time=now,
         message=message,
         metadata=dict(metadata or {}),
     )
+    if signer is not None:
+        commit = replace(commit, signature=sign_payload(signer, commit.payload))
     return Commit(CommitDigest(objects.put([commit.encode()])[0]), commit)
 
 

@@ -2,79 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import html
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from tensorvcs.display.html import table_html, value_html
-from tensorvcs.errors import ColumnNotFoundError
-from tensorvcs.history.stored_values import load_values
-from tensorvcs.objects.keys import EMPTY_INTS, EMPTY_TEXTS, Keys
-from tensorvcs.tree.diff import DiffBlock, diff
-from tensorvcs.tree.tree import Tree
+from tensorvcs.display.html import table_html
+from tensorvcs.errors import ColumnNotFoundError, InvalidInputError, ObjectNotFoundError
+from tensorvcs.history.change_sizes import ChangeSizes
+from tensorvcs.history.changed_column import ChangedColumn
+from tensorvcs.history.renames import find_renames
+from tensorvcs.history.sample_change import HTML_HEADER, SampleChange, html_row
+from tensorvcs.history.snapshot import holds_same_values as holds_same_values  # noqa: PLC0414
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from tensorvcs.history.changed_keys import ChangedKeys
     from tensorvcs.history.snapshot import Columns, ColumnState
     from tensorvcs.objects.schema import Schema
     from tensorvcs.storage.interfaces import TensorStore
     from tensorvcs.tree.nodes import Nodes
 
-_SHOWN_PICTURES = 8
+_SHOWN_CHANGES = 8
 
-
-class ChangedKeys(Sequence[Any]):
-    """Keys in order, ints before texts; pairs (sample, subsample) for a nested column."""
-
-    def __init__(self, keys: Keys, *, nested: bool) -> None:
-        self._keys = keys
-        self._nested = nested
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    @overload
-    def __getitem__(self, place: int) -> Any: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Any]: ...
-    def __getitem__(self, place: int | slice) -> Any:
-        if isinstance(place, slice):
-            return [self[at] for at in range(*place.indices(len(self)))]
-        if not -len(self) <= place < len(self):
-            raise IndexError(f"place {place} is outside {len(self)} keys")
-        at, split = place % len(self), len(self._keys.ints)
-        if at < split:
-            one = Keys(self._keys.ints[at : at + 1], EMPTY_TEXTS)
-        else:
-            one = Keys(EMPTY_INTS, self._keys.texts[at - split : at - split + 1])
-        return (one.to_pairs() if self._nested else one.to_list())[0]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._keys.to_pairs() if self._nested else self._keys.to_list())
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Sequence) and not isinstance(other, str):
-            return list(self) == list(other)
-        return NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        shown = ", ".join(map(repr, self[:6]))
-        return f"[{shown}{', …' if len(self) > 6 else ''}]"
-
-
-@dataclass(frozen=True, slots=True)
-class SampleChange:
-    """One sample before and after; None where it is not there."""
-
-    key: Any
-    before: Any
-    after: Any
+Order = Literal["key", "size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +38,7 @@ class ColumnStat:
     deleted: int
     modified: int
     is_schema_changed: bool
+    renamed_from: str | None = None
 
     @property
     def total(self) -> int:
@@ -118,6 +72,7 @@ class DiffStat:
         lines = [
             f"{name:{width}}  +{s.added} -{s.deleted} ~{s.modified}"
             + ("  schema" if s.is_schema_changed else "")
+            + (f"  renamed from {s.renamed_from}" if s.renamed_from else "")
             for name, s in self.columns.items()
         ]
         return "\n".join(lines) if lines else "no changes"
@@ -128,6 +83,13 @@ class ColumnDiff:
 
     The trees are compared when a count or a key is first asked for; the cost follows what
     differs, not the size of the column.
+
+    Attributes
+    ----------
+    name : str
+        As the later version calls the column, or the earlier one when it is deleted.
+    renamed_from : str or None
+        What the earlier version calls it, when that is another name.
     """
 
     def __init__(
@@ -137,57 +99,35 @@ class ColumnDiff:
         tensors: TensorStore,
         before: ColumnState | None,
         after: ColumnState | None,
+        renamed_from: str | None = None,
     ) -> None:
         self.name = name
-        self._nodes = nodes
-        self._tensors = tensors
-        self._before = before
-        self._after = after
+        self.renamed_from = renamed_from
+        self._sides = ChangedColumn(nodes, tensors, before, after)
+        self._all_sizes: ChangeSizes | None = None
 
     @property
     def schema(self) -> tuple[Schema | None, Schema | None] | None:
         """The schema before and after, None where there is no column; None when it is equal."""
-        before = self._before.schema if self._before else None
-        after = self._after.schema if self._after else None
+        before, after = (
+            None if state is None else state.schema
+            for state in (self._sides.before, self._sides.after)
+        )
         return None if before == after else (before, after)
 
     @property
     def is_added(self) -> bool:
         """Whether the column is new."""
-        return self._before is None
+        return self._sides.before is None
 
     @property
     def is_deleted(self) -> bool:
         """Whether the column is gone."""
-        return self._after is None
-
-    def _blocks(self) -> Iterator[DiffBlock]:
-        """Yield what differs; a column of other values is deleted and added as a whole."""
-        before, after = self._before, self._after
-        if before and after and holds_same_values(before.schema, after.schema):
-            yield from diff(self._nodes, before.tree, after.tree)
-            return
-        if before:
-            yield from diff(self._nodes, before.tree, Tree.empty(before.tree.value_nbytes))
-        if after:
-            yield from diff(self._nodes, Tree.empty(after.tree.value_nbytes), after.tree)
+        return self._sides.after is None
 
     @cached_property
     def _keys(self) -> tuple[ChangedKeys, ChangedKeys, ChangedKeys]:
-        added: list[Keys] = []
-        deleted: list[Keys] = []
-        modified: list[Keys] = []
-        for block in self._blocks():
-            added.append(block.added)
-            deleted.append(block.deleted)
-            modified.append(block.modified)
-        before = self._before.schema.nested if self._before else False
-        after = self._after.schema.nested if self._after else False
-        return (
-            ChangedKeys(_join(added), nested=after),
-            ChangedKeys(_join(deleted), nested=before),
-            ChangedKeys(_join(modified), nested=after),
-        )
+        return self._sides.keys()
 
     @property
     def added(self) -> ChangedKeys:
@@ -206,71 +146,97 @@ class ColumnDiff:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing differs, schema included."""
-        return self._before == self._after
+        """Whether nothing differs, schema and name included."""
+        return self._sides.before == self._sides.after and self.renamed_from is None
 
     def stat(self) -> ColumnStat:
         """Return the counts."""
         return ColumnStat(
-            len(self.added), len(self.deleted), len(self.modified), self.schema is not None
+            len(self.added),
+            len(self.deleted),
+            len(self.modified),
+            self.schema is not None,
+            self.renamed_from,
         )
 
-    def changes(self) -> Iterator[SampleChange]:
-        """Yield each changed sample with its values, block by block in key order.
+    def changes(self, order: Order = "key", limit: int | None = None) -> Iterator[SampleChange]:
+        """Yield changed samples with their values.
+
+        Parameters
+        ----------
+        order : {"key", "size"}
+            By key; or the modified samples first, those that changed most at the start (see
+            `ChangeSizes.largest_first`), and after them the deleted and added ones by key.
+        limit : int, optional
+            At most so many.
 
         Raises
         ------
+        InvalidInputError
+            There is no such order, or the limit is negative.
         ObjectNotFoundError, CorruptionError
             A value is absent or damaged.
+
+        Notes
+        -----
+        Reads some 8 MiB of values at a time. By size, both values of every modified sample are
+        read once to measure them, and those that are yielded once more.
         """
-        for block in self._blocks():
-            rows = [
-                *zip(
-                    self._spell(block.deleted, self._before),
-                    self._load(self._before, block.deleted_values),
-                    _nothing(len(block.deleted)),
-                    strict=True,
-                ),
-                *zip(
-                    self._spell(block.added, self._after),
-                    _nothing(len(block.added)),
-                    self._load(self._after, block.added_values),
-                    strict=True,
-                ),
-                *zip(
-                    self._spell(block.modified, self._after),
-                    self._load(self._before, block.before),
-                    self._load(self._after, block.after),
-                    strict=True,
-                ),
-            ]
-            yield from (SampleChange(*row) for row in sorted(rows, key=_place_of))
+        if order not in ("key", "size"):
+            raise InvalidInputError(f"order {order!r} is not one of 'key', 'size'")
+        _check_limit(limit)
+        if order == "key":
+            return islice(self._sides.changes(limit), limit)
+        largest = self.sizes().largest_first()[:limit]
+        modified = self._sides.modified_at(self.modified, largest)
+        rest = self._sides.changes(limit, with_modified=False)
+        return islice(chain(modified, rest), limit)
 
-    def _load(self, state: ColumnState | None, stored: NDArray[np.uint8]) -> list[Any]:
-        if not len(stored):
-            return []
-        assert state is not None
-        return load_values(state.schema, self._tensors, stored)
+    def sizes(self, limit: int | None = None, *, limit_nbytes: int | None = None) -> ChangeSizes:
+        """Measure how much the modified samples changed.
 
-    def _spell(self, keys: Keys, state: ColumnState | None) -> list[Any]:
-        nested = state is not None and state.schema.nested
-        return keys.to_pairs() if nested else keys.to_list()
+        Parameters
+        ----------
+        limit : int, optional
+            Only so many samples, the first in key order.
+        limit_nbytes : int, optional
+            No further samples once about so many bytes of values were read.
+
+        Raises
+        ------
+        InvalidInputError
+            A limit is negative.
+        ObjectNotFoundError, CorruptionError
+            A value is absent or damaged.
+
+        Notes
+        -----
+        Reads both values of each sample, some 8 MiB at a time. Memory is 40 bytes a sample beside
+        the keys; what was measured without a limit is kept.
+        """
+        _check_limit(limit)
+        _check_limit(limit_nbytes)
+        if self._all_sizes is not None:
+            return self._all_sizes if limit is None else self._all_sizes.first(limit)
+        figures = self._sides.measure(limit, limit_nbytes)
+        sizes = ChangeSizes(self.modified.first(len(figures)), figures)
+        if len(sizes) == len(self.modified):
+            self._all_sizes = sizes
+        return sizes
 
     def __repr__(self) -> str:
         stat = self.stat()
-        return f"<ColumnDiff {self.name!r}: +{stat.added} -{stat.deleted} ~{stat.modified}>"
+        origin = f" renamed from {self.renamed_from!r}" if self.renamed_from else ""
+        return f"<ColumnDiff {self.name!r}{origin}: +{stat.added} -{stat.deleted} ~{stat.modified}>"
 
     def _repr_html_(self) -> str:
-        rows: list[list[str]] = []
-        for change in self.changes():
-            if len(rows) == _SHOWN_PICTURES:
-                rows.append(["…", "", ""])
-                break
-            sides = [
-                "" if side is None else value_html(side) for side in (change.before, change.after)
-            ]
-            rows.append([value_html(str(change.key)), *sides])
-        return table_html(["key", "before", "after"], rows, repr(self)[1:-1])
+        try:
+            rows = [html_row(change) for change in self.changes(limit=_SHOWN_CHANGES)]
+        except ObjectNotFoundError as error:
+            return f"<p>{html.escape(f'{repr(self)[1:-1]}; {error}')}</p>"
+        if self.stat().total > len(rows):
+            rows.append(["", "…", *[""] * (len(HTML_HEADER) - 2)])
+        return table_html(HTML_HEADER, rows, repr(self)[1:-1])
 
 
 @dataclass(frozen=True)
@@ -280,10 +246,20 @@ class Diff:
     Attributes
     ----------
     columns : mapping of str to ColumnDiff
-        The columns that differ, by name.
+        The columns that differ, by name. One that was renamed is under its new name alone, with
+        the samples that changed besides; its `renamed_from` has the old name.
     """
 
     columns: Mapping[str, ColumnDiff] = field(default_factory=dict)
+
+    @property
+    def renames(self) -> Mapping[str, str]:
+        """The renamed columns among them: old name to new name."""
+        return {
+            column.renamed_from: name
+            for name, column in self.columns.items()
+            if column.renamed_from is not None
+        }
 
     @property
     def is_empty(self) -> bool:
@@ -299,7 +275,8 @@ class Diff:
 
     def __repr__(self) -> str:
         parts = [
-            f"{name} +{s.added} -{s.deleted} ~{s.modified}"
+            (f"{s.renamed_from} → " if s.renamed_from else "")
+            + f"{name} +{s.added} -{s.deleted} ~{s.modified}"
             for name, s in self.stat().columns.items()
         ]
         return f"<Diff: {'; '.join(parts) or 'no changes'}>"
@@ -308,19 +285,6 @@ class Diff:
         if self.is_empty:
             return "<p>no changes</p>"
         return "".join(column._repr_html_() for column in self.columns.values())
-
-
-def holds_same_values(before: Schema, after: Schema) -> bool:
-    """Tell whether two schemas differ at most in how values are stored."""
-    return (before.kind, before.dtype, before.nested, before.value_nbytes) == (
-        after.kind,
-        after.dtype,
-        after.nested,
-        after.value_nbytes,
-    ) and (before.is_inline, before.shape if before.is_inline else None) == (
-        after.is_inline,
-        after.shape if after.is_inline else None,
-    )
 
 
 def diff_columns(
@@ -335,45 +299,44 @@ def diff_columns(
     Parameters
     ----------
     names : sequence of str, optional
-        Only these columns.
+        Only these columns; of a renamed one either name will do.
 
     Raises
     ------
     ColumnNotFoundError
         Neither version has a column of `names`.
+
+    Notes
+    -----
+    Nothing is read unless columns are gone and others are new; see `find_renames`.
     """
     known = sorted({*before, *after})
-    if names is not None:
-        for name in names:
-            if name not in known:
-                raise ColumnNotFoundError(
-                    f"neither version has a column {name!r}; there are: "
-                    f"{', '.join(known) or 'none'}"
-                )
-        known = sorted(set(names))
-    return Diff(
-        {
-            name: ColumnDiff(name, nodes, tensors, before.get(name), after.get(name))
-            for name in known
-            if before.get(name) != after.get(name)
-        }
-    )
+    for name in names or ():
+        if name not in known:
+            raise ColumnNotFoundError(
+                f"neither version has a column {name!r}; there are: {', '.join(known) or 'none'}"
+            )
+    origins = _origins(nodes, before, after)
+    found = {}
+    for name in known:
+        origin = origins.get(name)
+        if name in origins.values() or not (names is None or {name, origin} & set(names)):
+            continue
+        old, new = before.get(origin or name), after.get(name)
+        if old != new or origin is not None:
+            found[name] = ColumnDiff(name, nodes, tensors, old, new, origin)
+    return Diff(found)
 
 
-def _join(keys: Sequence[Keys]) -> Keys:
-    if not keys:
-        return Keys(EMPTY_INTS, EMPTY_TEXTS)
-    return Keys(
-        np.concatenate([block.ints for block in keys]),
-        np.concatenate([block.texts for block in keys]),
-    )
+def _origins(nodes: Nodes, before: Columns, after: Columns) -> dict[str, str]:
+    """Return the old name of each column that was renamed, by its new name."""
+    try:
+        return {new: old for old, new in find_renames(nodes, before, after).items()}
+    except ObjectNotFoundError:
+        # A tree that is not here, as in a partial clone, cannot be compared; its counts can wait.
+        return {}
 
 
-def _nothing(count: int) -> list[None]:
-    return [None] * count
-
-
-def _place_of(row: tuple[Any, Any, Any]) -> tuple[Any, ...]:
-    """Order rows as keys are ordered: ints before texts, pairs by their parts."""
-    parts = row[0] if isinstance(row[0], tuple) else (row[0],)
-    return tuple((isinstance(part, str), part) for part in parts)
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 0:
+        raise InvalidInputError(f"limit is {limit}; expected a number from 0, or None for all")

@@ -1,4 +1,4 @@
-"""The log, filtered: by column, sample, author and time."""
+"""The log, filtered: by column, sample, author, text, time and metadata."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from tensorvcs.errors import InvalidInputError
 from tensorvcs.history.ancestry import read_commits
 from tensorvcs.history.snapshot import read_snapshot
+from tensorvcs.objects.commit import check_metadata
 from tensorvcs.objects.digest import CommitDigest
 from tensorvcs.objects.keys import check_key, composite_key, composite_prefix
 from tensorvcs.tree import cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tensorvcs.history.commit import Commit
     from tensorvcs.history.snapshot import ColumnState
@@ -27,27 +28,50 @@ def filter_log(
     objects: ObjectStore,
     nodes: Nodes,
     *,
-    column: str | None,
-    key: Any,
-    author: str | None,
-    since: dt.datetime | None,
-    limit: int | None,
+    column: str | None = None,
+    key: Any = None,
+    author: str | None = None,
+    grep: str | None = None,
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+    metadata: Mapping[str, str] | None = None,
+    merges: bool | None = None,
+    limit: int | None = None,
 ) -> Iterator[Commit]:
     """Yield those of `commits` that fit all filters; a filter that is None lets all pass."""
     if limit is not None and (type(limit) is not int or limit < 0):
         raise InvalidInputError(f"a limit of {limit!r} commits makes no sense; expected 0 or more")
     chosen: Iterable[Commit] = commits
     if author is not None:
-        text = author.casefold()
-        chosen = (commit for commit in chosen if text in str(commit.author).casefold())
-    if since is not None and not isinstance(since, dt.datetime):
-        raise InvalidInputError(f"since is a datetime, not {type(since).__name__}")
+        who = author.casefold()
+        chosen = (commit for commit in chosen if who in str(commit.author).casefold())
+    if grep is not None:
+        text = grep.casefold()
+        chosen = (commit for commit in chosen if text in commit.message.casefold())
+    if merges is not None:
+        chosen = (commit for commit in chosen if (len(commit.parents) > 1) == merges)
+    if metadata is not None:
+        pairs = check_metadata(metadata).items()
+        chosen = (commit for commit in chosen if pairs <= commit.metadata.items())
     if since is not None:
-        bound = since.astimezone()
-        chosen = (commit for commit in chosen if commit.time >= bound)
+        first = _aware("since", since)
+        chosen = (commit for commit in chosen if commit.time >= first)
+    if until is not None:
+        last = _aware("until", until)
+        chosen = (commit for commit in chosen if commit.time <= last)
     if column is not None or key is not None:
         chosen = (c for c in chosen if _touches(objects, nodes, c, column, key))
     return islice(chosen, limit)
+
+
+def _aware(what: str, moment: object) -> dt.datetime:
+    """Return a time with its zone; one without is local."""
+    if not isinstance(moment, dt.datetime):
+        raise InvalidInputError(f"{what} is a datetime, not {type(moment).__name__}")
+    try:
+        return moment if moment.tzinfo is not None else moment.astimezone()
+    except (OverflowError, ValueError) as error:
+        raise InvalidInputError(f"{what} is {moment}, which no time zone has") from error
 
 
 def _touches(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,11 @@ from tensorvcs.storage.interfaces import RefChange
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tensorvcs.storage.interfaces import RefStore
+
+_FIRST_LOOK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,13 @@ class Operation:
 
     def __repr__(self) -> str:
         return f"<Operation {self.number}: {self.command} {self.description}>"
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<code>{self.number}</code> <b>{html.escape(self.command)}</b> "
+            f"{html.escape(self.description)}<br>"
+            f"<small>{html.escape(self.user)}, {self.time:%Y-%m-%d %H:%M:%S}</small>"
+        )
 
     def encode(self) -> bytes:
         """Return the record for the log; the number is the place in the log."""
@@ -111,6 +121,26 @@ def list_operations(refs: RefStore, limit: int | None = None) -> list[Operation]
     return [decode_operation(number, record) for number, record in refs.operations(limit)]
 
 
+def iter_operations(refs: RefStore) -> Iterator[Operation]:
+    """Iterate over the operations, newest first.
+
+    Notes
+    -----
+    Lazy: reads a few records first, and twice as many each time that more are wanted.
+    """
+    limit, oldest = _FIRST_LOOK, None
+    while True:
+        records = refs.operations(limit)
+        for number, record in records:
+            # Numbers and not counts: others may have added operations since the last look.
+            if oldest is None or number < oldest:
+                oldest = number
+                yield decode_operation(number, record)
+        if len(records) < limit:
+            return
+        limit *= 2
+
+
 def plan_undo(refs: RefStore, count: int) -> tuple[list[Operation], list[RefChange]]:
     """Find the newest `count` operations that still stand, and the changes that undo them.
 
@@ -122,11 +152,7 @@ def plan_undo(refs: RefStore, count: int) -> tuple[list[Operation], list[RefChan
     NothingToUndoError
         Fewer than `count` operations stand.
     """
-    limit: int | None = 4 * count + 64
-    operations = list_operations(refs, limit)
-    standing, groups = _standing(operations, count)
-    if groups < count or standing[-1].continues is not None:
-        standing, groups = _standing(list_operations(refs), count)
+    standing, groups = _standing(iter_operations(refs), count)
     if groups < count:
         raise NothingToUndoError(
             f"the operation log has {groups} operations to undo; {count} were asked for"
@@ -135,11 +161,16 @@ def plan_undo(refs: RefStore, count: int) -> tuple[list[Operation], list[RefChan
     for operation in standing:
         for change in operation.changes:
             wanted[change.name] = change.before
+    return standing, changes_to(refs, wanted)
+
+
+def changes_to(refs: RefStore, wanted: Mapping[str, bytes | None]) -> list[RefChange]:
+    """Return the changes that give refs the values wanted, without those that have them."""
     changes = [RefChange(name, refs.get(name), value) for name, value in wanted.items()]
-    return standing, [change for change in changes if change.before != change.after]
+    return [change for change in changes if change.before != change.after]
 
 
-def _standing(operations: Sequence[Operation], count: int) -> tuple[list[Operation], int]:
+def _standing(operations: Iterable[Operation], count: int) -> tuple[list[Operation], int]:
     """Return the newest operations that stand, in at most `count` groups, and the groups."""
     undone: set[int] = set()
     standing: list[Operation] = []

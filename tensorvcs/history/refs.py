@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 HEAD = "HEAD"
 STAGING = "staging"
+MERGE = "merge"
+STASHES = "stash/"
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
 REMOTE_BRANCHES = "refs/remotes/"
@@ -77,18 +79,23 @@ def encode_symbolic_ref(name: str) -> bytes:
     return b"ref " + name.encode()
 
 
-def decode_ref(objects: ObjectStore, name: str, value: bytes) -> CommitDigest:
-    """Return the commit that the value of a branch or tag points at."""
+def ref_digest(value: bytes) -> bytes:
+    """Return the digest in the value of a branch or tag; empty bytes when it has none."""
     kind, _, rest = value.partition(b" ")
     try:
         digest = bytes.fromhex(rest.decode())
     except ValueError:
-        digest = b""
-    if len(digest) == DIGEST_NBYTES:
-        if kind == b"commit":
-            return CommitDigest(digest)
-        if kind == b"tag":
-            return TagObject.decode(objects.get([digest])[0]).commit
+        return b""
+    return digest if kind in (b"commit", b"tag") and len(digest) == DIGEST_NBYTES else b""
+
+
+def decode_ref(objects: ObjectStore, name: str, value: bytes) -> CommitDigest:
+    """Return the commit that the value of a branch or tag points at."""
+    digest = ref_digest(value)
+    if digest and value.startswith(b"tag "):
+        return TagObject.decode(objects.get([digest])[0]).commit
+    if digest:
+        return CommitDigest(digest)
     raise ObjectDamagedError(f"ref {name} has a value that is no commit: {value[:80]!r}")
 
 

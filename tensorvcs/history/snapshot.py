@@ -28,16 +28,34 @@ class ColumnState:
 Columns = dict[str, ColumnState]
 
 
+def holds_same_values(before: Schema, after: Schema) -> bool:
+    """Tell whether two schemas differ at most in how values are stored."""
+    return (before.kind, before.dtype, before.nested, before.value_nbytes) == (
+        after.kind,
+        after.dtype,
+        after.nested,
+        after.value_nbytes,
+    ) and (before.is_inline, before.shape if before.is_inline else None) == (
+        after.is_inline,
+        after.shape if after.is_inline else None,
+    )
+
+
 def read_snapshot(objects: ObjectStore, digest: SnapshotDigest) -> Columns:
     """Return the columns of a snapshot by name; one object is read."""
-    snapshot = Snapshot.decode(objects.get([digest])[0])
+    return decode_snapshot(objects.get([digest])[0])
+
+
+def decode_snapshot(content: bytes) -> Columns:
+    """Return the columns of the canonical bytes of a snapshot."""
+    snapshot = Snapshot.decode(content)
     columns: Columns = {}
     for name, entry in snapshot.columns.items():
         schema = Schema.from_fields(entry.schema)
         tree = Tree.from_fields(entry.tree)
         if tree.value_nbytes != schema.value_nbytes:
             raise ObjectDamagedError(
-                f"snapshot {digest.hex()[:12]}: column {name!r} has tree values of "
+                f"snapshot {snapshot.digest.hex()[:12]}: column {name!r} has tree values of "
                 f"{tree.value_nbytes} bytes; its schema has {schema.value_nbytes}"
             )
         columns[name] = ColumnState(schema, tree)

@@ -14,7 +14,7 @@ from tensorvcs.errors import (
     UnsupportedFormatError,
 )
 from tensorvcs.history.ancestry import read_commit
-from tensorvcs.history.refs import BRANCHES, TAGS, decode_ref
+from tensorvcs.history.refs import BRANCHES, REMOTE_BRANCHES, TAGS, decode_ref
 from tensorvcs.history.snapshot import read_snapshot
 from tensorvcs.objects.digest import array_to_digests
 from tensorvcs.tree.check import check_tree
@@ -44,6 +44,8 @@ class VerifyReport:
     ----------
     commit_count, node_count, value_count : int
         Commits, distinct tree nodes, and values in packs or loose that were checked.
+    absent_count : int
+        Nodes and values that a partial clone has not; a value counts in each leaf that names it.
     problems : list of (str, TensorVCSError)
         Where, and what is wrong; at most one for each damaged thing.
     """
@@ -51,6 +53,7 @@ class VerifyReport:
     commit_count: int = 0
     node_count: int = 0
     value_count: int = 0
+    absent_count: int = 0
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -62,6 +65,8 @@ class VerifyReport:
         checked = (
             f"{self.commit_count:,} commits, {self.node_count:,} nodes, {self.value_count:,} values"
         )
+        if self.absent_count:
+            checked += f"; {self.absent_count:,} are not in this partial clone"
         if self.is_sound:
             return f"sound: {checked}"
         found = "".join(f"\n  {place}: {problem}" for place, problem in self.problems)
@@ -75,6 +80,7 @@ def verify_repository(
     snapshots: dict[str, SnapshotDigest],
     *,
     check_values: Callable[[], Iterator[CorruptionError]] | None,
+    allow_absent: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> VerifyReport:
     """Check everything that some commits and snapshots reach, and all stored values.
@@ -85,11 +91,13 @@ def verify_repository(
         The commits and snapshots to start from, by the name a report gives them.
     check_values : callable, optional
         Hashes every stored value anew and yields what is wrong.
+    allow_absent : bool
+        Whether nodes and values may be absent, as in a partial clone: they are counted.
     progress : callable, optional
         Called with the number of commits checked, and None for how many there are.
     """
     report = VerifyReport()
-    check = _Check(stores, nodes, report)
+    check = _Check(stores, nodes, report, allow_absent=allow_absent)
     for name, digest in starts.items():
         check.walk(name, digest)
         if progress is not None:
@@ -102,10 +110,10 @@ def verify_repository(
 
 
 def ref_commits(stores: Stores) -> tuple[dict[str, CommitDigest], list[Problem]]:
-    """Return the commits of all branches and tags by ref name, and the refs that have none."""
+    """Return the commits of all refs by ref name, and the refs that have none."""
     commits: dict[str, CommitDigest] = {}
     problems: list[Problem] = []
-    for prefix in (BRANCHES, TAGS):
+    for prefix in (BRANCHES, TAGS, REMOTE_BRANCHES):
         for name, value in stores.refs.items(prefix).items():
             try:
                 commits[name] = decode_ref(stores.objects, name, value)
@@ -117,7 +125,10 @@ def ref_commits(stores: Stores) -> tuple[dict[str, CommitDigest], list[Problem]]
 class _Check:
     """One verification: what was seen needs no second look."""
 
-    def __init__(self, stores: Stores, nodes: Nodes, report: VerifyReport) -> None:
+    def __init__(
+        self, stores: Stores, nodes: Nodes, report: VerifyReport, *, allow_absent: bool
+    ) -> None:
+        self._allow_absent = allow_absent
         self._stores = stores
         self._nodes = nodes
         self._report = report
@@ -157,11 +168,12 @@ class _Check:
             return
         for name, state in columns.items():
             where = f"{place}, column {name!r}"
-            found_before = len(self._report.problems)
+            found_before = len(self._report.problems), self._report.absent_count
             for root in (state.tree.ints, state.tree.texts):
                 if root is not None:
                     self._root(where, state, root)
-            if is_tip and len(self._report.problems) == found_before:
+            found_after = len(self._report.problems), self._report.absent_count
+            if is_tip and found_after == found_before:
                 try:
                     check_tree(self._nodes, state.tree)
                 except (CorruptionError, ObjectNotFoundError) as error:
@@ -179,7 +191,10 @@ class _Check:
                     content = self._stores.objects.get([digest])[0]
                     node = check_node(content, self._nodes.boundary)
                 except (CorruptionError, ObjectNotFoundError, UnsupportedFormatError) as error:
-                    self._note(f"{where}, node {digest.hex()[:12]}", error)
+                    if self._allow_absent and isinstance(error, ObjectNotFoundError):
+                        self._report.absent_count += 1
+                    else:
+                        self._note(f"{where}, node {digest.hex()[:12]}", error)
                     continue
                 self._report.node_count += 1
                 if node.level:
@@ -192,7 +207,9 @@ class _Check:
     def _values(self, where: str, digests: NDArray[np.uint8]) -> None:
         is_here = self._stores.tensors.contains(digests)
         absent = digests[~is_here]
-        if len(absent):
+        if self._allow_absent:
+            self._report.absent_count += len(absent)
+        elif len(absent):
             shown = ", ".join(d.hex()[:12] for d in array_to_digests(absent[:3]))
             error = ObjectNotFoundError(f"{len(absent)} values are in no pack: {shown}")
             self._note(where, error)

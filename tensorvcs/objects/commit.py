@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tensorvcs.errors import InvalidInputError, ObjectDamagedError
+from tensorvcs.errors import InvalidInputError, ObjectDamagedError, with_hint
 from tensorvcs.objects.digest import (
     DIGEST_NBYTES,
     CommitDigest,
@@ -23,6 +23,11 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 # A day inside of what a datetime can be, so that no time zone leaves it.
 _FIRST_MICROSECOND = (dt.datetime(1, 1, 2, tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
 _LAST_MICROSECOND = (dt.datetime(9999, 12, 30, tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
+
+MAX_SIGNATURE_LENGTH = 16_384
+"""Characters of the signature of a commit; one by an ed25519 key has about 300."""
+MAX_METADATA_NAME_LENGTH = 100
+"""Characters of the name of a pair in the metadata of a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,8 @@ class CommitObject:
     """A commit as it is stored.
 
     `generation` is 0 for a commit without parents and one more than the largest generation of
-    the parents otherwise, so that ancestry walks know where to stop.
+    the parents otherwise, so that ancestry walks know where to stop. `signature` is an armoured
+    text over `payload`; an unsigned commit has no such field.
     """
 
     snapshot: SnapshotDigest
@@ -173,8 +179,10 @@ class CommitObject:
     commit_time: Timestamp
     message: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    signature: str | None = None
 
     def _fields(self) -> dict[str, Any]:
+        signature = {} if self.signature is None else {"signature": self.signature}
         return {
             "snapshot": self.snapshot.hex(),
             "parents": [parent.hex() for parent in self.parents],
@@ -183,11 +191,17 @@ class CommitObject:
             "committer": _person(self.committer, self.commit_time),
             "message": self.message,
             "metadata": dict(self.metadata),
+            **signature,
         }
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
         return encode_object("commit", 1, self._fields())
+
+    @property
+    def payload(self) -> bytes:
+        """What a signature is over: the canonical bytes of the commit without its signature."""
+        return replace(self, signature=None).encode()
 
     @classmethod
     def decode(cls, content: bytes) -> CommitObject:
@@ -206,6 +220,7 @@ class CommitObject:
                 commit_time=commit_time,
                 message=str(fields["message"]),
                 metadata={str(k): str(v) for k, v in fields["metadata"].items()},
+                signature=_read_signature(fields),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ObjectDamagedError(f"a commit cannot be read: {error}") from error
@@ -262,7 +277,17 @@ class TagObject:
 
 
 def check_metadata(metadata: object) -> dict[str, str]:
-    """Return the metadata of a commit as a dict, or raise InvalidInputError when it is none."""
+    """Return the metadata of a commit as a dict, or raise InvalidInputError when it is none.
+
+    Any pairs of text are kept with a commit. A name is 1 to 100 printable characters without ``=``
+    and without spaces at its ends, so that it can be typed as ``NAME=VALUE`` and found again. By
+    convention:
+
+    ``source``
+        Where the samples come from: a camera, a site, a contributor (``uni-3``).
+    ``script``
+        What made the change, and in which version: ``clean.py@3f9a12c``.
+    """
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping):
@@ -274,7 +299,23 @@ def check_metadata(metadata: object) -> dict[str, str]:
                     f"metadata {str(name)[:80]!r} is no text, or has one of {type(text).__name__}, "
                     "or one with an unpaired surrogate; expected str to str"
                 )
+        _check_metadata_name(name)
     return {str(name): str(text) for name, text in metadata.items()}
+
+
+def _check_metadata_name(name: str) -> None:
+    if not name:
+        problem = "is empty"
+    elif len(name) > MAX_METADATA_NAME_LENGTH:
+        problem = f"has {len(name)} characters, and at most {MAX_METADATA_NAME_LENGTH} are allowed"
+    elif "=" in name or not name.isprintable() or name != name.strip():
+        problem = "has '=', a control character, or a space at an end in it"
+    else:
+        return
+    raise with_hint(
+        InvalidInputError(f"the metadata name {name[:80]!r} {problem}"),
+        "use a plain word, such as source or script",
+    )
 
 
 def is_unicode(text: str) -> bool:
@@ -300,6 +341,15 @@ def _read_person(fields: Mapping[str, Any]) -> tuple[Identity, Timestamp]:
         Identity(fields["name"], fields["email"]),
         Timestamp(fields["time"], fields["offset"]),
     )
+
+
+def _read_signature(fields: Mapping[str, Any]) -> str | None:
+    if "signature" not in fields:
+        return None
+    text = fields["signature"]
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_SIGNATURE_LENGTH:
+        raise ValueError(f"a signature of more than {MAX_SIGNATURE_LENGTH} characters, or no text")
+    return text
 
 
 def _read_count(number: object) -> int:

@@ -108,6 +108,16 @@ class Keys:
     def __len__(self) -> int:
         return len(self.ints) + len(self.texts)
 
+    def select(self, chosen: NDArray[np.bool_]) -> Keys:
+        """Return the keys for which `chosen`, shape (n,), ints before texts, holds."""
+        split = len(self.ints)
+        return Keys(self.ints[chosen[:split]], self.texts[chosen[split:]])
+
+    def span(self, start: int, stop: int) -> Keys:
+        """Return the keys at places `start` to `stop`, ints before texts."""
+        split = len(self.ints)
+        return Keys(self.ints[start:stop], self.texts[max(0, start - split) : max(0, stop - split)])
+
     def to_list(self) -> list[Key]:
         """Return the keys as a user sees them: ints first, then texts."""
         return [*self.ints.tolist(), *(text.decode() for text in self.texts.tolist())]

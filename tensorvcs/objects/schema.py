@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["ndarray", "str", "bytes"]
 CodecChoice = Literal["auto", "raw", "blosc"]
+MergePolicy = Literal["", "ours", "theirs", "newest", "union", "mean", "max", "majority"]
 
 INLINE_NBYTES = 64
 """Values of one fixed size up to this many bytes live in the tree leaves."""
@@ -44,6 +45,9 @@ class Schema:
         Whether a sample is a mapping from subsample key to value.
     codec : {"auto", "raw", "blosc"}
         How packs store the values; a wish that changes no digest of a value.
+    merge : {"", "ours", "theirs", "newest", "union", "mean", "max", "majority"}
+        What decides a sample that both sides of a merge changed; empty leaves it a conflict. See
+        `tensorvcs.history.policies`.
     """
 
     kind: Kind
@@ -52,6 +56,7 @@ class Schema:
     variable_shape: bool = False
     nested: bool = False
     codec: CodecChoice = "auto"
+    merge: MergePolicy = ""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -60,13 +65,21 @@ class Schema:
             raise InvalidColumnError(
                 f"codec {self.codec!r} is not one of {', '.join(get_args(CodecChoice))}"
             )
+        if self.merge not in get_args(MergePolicy):
+            raise InvalidColumnError(
+                f"merge policy {self.merge!r} is not one of {', '.join(get_args(MergePolicy)[1:])}"
+            )
         for what in ("variable_shape", "nested"):
             if type(getattr(self, what)) is not bool:
                 raise InvalidColumnError(f"{what} is a bool, not {getattr(self, what)!r}")
-        if self.kind != "ndarray":
-            if self.dtype or self.shape is not None or self.variable_shape:
-                raise InvalidColumnError(f"a {self.kind} column has no dtype and no shape")
-            return
+        if self.kind == "ndarray":
+            self._check_array()
+        elif self.dtype or self.shape is not None or self.variable_shape:
+            raise InvalidColumnError(f"a {self.kind} column has no dtype and no shape")
+        if self.merge and not self.can_merge_by(self.merge):
+            raise InvalidColumnError(self.merge_problem(self.merge))
+
+    def _check_array(self) -> None:
         if self.shape is None:
             raise InvalidColumnError("an ndarray column needs a shape")
         if len(self.shape) > MAX_NDIM:
@@ -114,6 +127,28 @@ class Schema:
         """The width of a tree value: the value itself when inline, otherwise its digest."""
         return self.row_nbytes if self.is_inline else DIGEST_NBYTES
 
+    def can_merge_by(self, policy: str) -> bool:
+        """Tell whether a named merge policy has a meaning for the values of this column."""
+        is_array = self.kind == "ndarray"
+        is_bool, is_complex = self.dtype == "bool", self.dtype.startswith("complex")
+        if policy == "mean":
+            return is_array and not is_bool
+        if policy == "max":
+            return is_array and not is_complex
+        if policy == "union":
+            return self.kind == "str" or is_bool or (self.variable_shape and bool(self.shape))
+        return is_array if policy == "majority" else True
+
+    def merge_problem(self, policy: str) -> str:
+        """Say why a named merge policy has no meaning for the values of this column."""
+        what = {
+            "mean": "arrays of numbers",
+            "max": "arrays of numbers that have an order, and bool arrays",
+            "union": "bool arrays, arrays of variable shape and texts",
+            "majority": "arrays",
+        }[policy]
+        return f"merge policy {policy!r} is for {what}, not for values of {self.spelling}"
+
     @property
     def spelling(self) -> str:
         """The schema in a few words, such as ``uint8 (32, 32, 3)`` or ``nested str``."""
@@ -128,8 +163,8 @@ class Schema:
         return " ".join(words)
 
     def to_fields(self) -> dict[str, Any]:
-        """Return the fields as JSON values, all of them, in the order of the format."""
-        return {
+        """Return the fields as JSON values, all of the format; `merge` only when it is set."""
+        fields = {
             "kind": self.kind,
             "dtype": self.dtype,
             "shape": None if self.shape is None else list(self.shape),
@@ -137,6 +172,7 @@ class Schema:
             "nested": self.nested,
             "codec": self.codec,
         }
+        return fields | {"merge": self.merge} if self.merge else fields
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Schema:
@@ -150,6 +186,8 @@ class Schema:
         try:
             known = dict(fields)
             shape = known.pop("shape")
+            if known.get("merge") == "":
+                raise InvalidColumnError("an empty merge policy is left out")
             return cls(shape=None if shape is None else tuple(shape), **known)
         except (KeyError, TypeError, InvalidColumnError) as error:
             raise ObjectDamagedError(f"a column schema cannot be read: {error}") from error

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # A range of keys has at most about so many entries of inner nodes on both sides.
 _RANGE_ENTRIES = 256
+# Keys are looked up so many at a time, which bounds the leaves in memory.
+_KEYS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class _Side:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def select(self, chosen: NDArray[np.bool_] | slice) -> _Side:
+    def select(self, chosen: NDArray[np.bool_] | NDArray[np.intp] | slice) -> _Side:
         return _Side(self.level, self.keys[chosen], self.payload[chosen], self.counts[chosen])
 
     def within(self, low: object, high: object) -> _Side:
@@ -119,6 +121,48 @@ def diff(nodes: Nodes, before: Tree, after: Tree) -> Iterator[DiffBlock]:
         yield from walk.compare(walk.start(old), walk.start(new), None, None)
 
 
+def differing(nodes: Nodes, before: Tree, after: Tree, keys: Keys) -> NDArray[np.bool_]:
+    """Tell which of some keys differ between two trees of one value width.
+
+    Parameters
+    ----------
+    before, after : Tree
+        Of equal `value_nbytes`; any other pair is an error of the caller.
+    keys : Keys
+        Each sort in order.
+
+    Returns
+    -------
+    ndarray, shape (n,), bool
+        In the order of `keys`, ints then texts: whether the value differs, or one tree alone has
+        the key.
+
+    Raises
+    ------
+    ObjectNotFoundError, CorruptionError
+        A node that is needed is absent or damaged.
+
+    Notes
+    -----
+    Reads the nodes on the way to a key that are in one tree only. Memory is that of the nodes for
+    a few thousand keys.
+    """
+    assert before.value_nbytes == after.value_nbytes, (before.value_nbytes, after.value_nbytes)
+    differs = np.zeros(len(keys), np.bool_)
+    for is_text, old, new, wanted, base in (
+        (False, before.ints, after.ints, keys.ints, 0),
+        (True, before.texts, after.texts, keys.texts, len(keys.ints)),
+    ):
+        if old == new:
+            continue
+        walk = _Walk(nodes, is_text, before.value_nbytes)
+        for first in range(0, len(wanted), _KEYS_AT_ONCE):
+            some = wanted[first : first + _KEYS_AT_ONCE]
+            span = slice(base + first, base + first + len(some))
+            differs[span] = walk.differing(walk.start(old), walk.start(new), some)
+    return differs
+
+
 @dataclass(frozen=True, slots=True)
 class _Walk:
     """The walk down two trees of one sort and width."""
@@ -156,6 +200,32 @@ class _Walk:
                 piece_high,
             )
 
+    def differing(self, old: _Side, new: _Side, keys: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which of some sorted keys differ below two sides."""
+        differs = np.zeros(len(keys), np.bool_)
+        left = np.arange(len(keys))
+        while len(left):
+            wanted = keys[left]
+            places = [np.searchsorted(side.keys, wanted) for side in (old, new)]
+            has_old, has_new = places[0] < len(old), places[1] < len(new)
+            if old.level == new.level:
+                if old.level == 0:
+                    differs[left] = _differing_rows(old, new, wanted)
+                    break
+                both = np.flatnonzero(has_old & has_new)
+                is_left = has_old | has_new
+                is_left[both] = ~rows_equal(
+                    old.payload[places[0][both]], new.payload[places[1][both]]
+                )
+                left, has_old, has_new = left[is_left], has_old[is_left], has_new[is_left]
+                places = [at[is_left] for at in places]
+            level = max(old.level, new.level)
+            if old.level == level:
+                old = self._expand(old.select(np.unique(places[0][has_old])))
+            if new.level == level:
+                new = self._expand(new.select(np.unique(places[1][has_new])))
+        return differs
+
     def _expand(self, side: _Side) -> _Side:
         """Return the entries of the children of a side."""
         level = side.level - 1
@@ -172,7 +242,7 @@ class _Walk:
         keys = join_keys([node.keys for node in loaded], is_text=self.is_text)
         if level == 0:
             values = join_values([node.values for node in loaded], self.value_nbytes)
-            return _Side(0, keys, values, np.ones(len(keys), np.int64))
+            return _Side(0, keys, values, np.broadcast_to(np.int64(1), len(keys)))
         counts = [node.counts for node in loaded]
         return _Side(
             level,
@@ -199,12 +269,26 @@ class _Walk:
 
 def _cancel(old: _Side, new: _Side) -> tuple[_Side, _Side]:
     """Drop the entries that both sides have, with equal key and equal digest or value."""
+    if np.array_equal(old.keys, new.keys):
+        # As it is where values were changed, and no key came or went.
+        differs = np.flatnonzero(~rows_equal(old.payload, new.payload))
+        return old.select(differs), new.select(differs)
     at, same = find_keys(new.keys, old.keys)
     places = np.flatnonzero(same)
     same[places] = rows_equal(old.payload[places], new.payload[at[places]])
     is_left = np.ones(len(new), np.bool_)
     is_left[at[same]] = False
     return old.select(~same), new.select(is_left)
+
+
+def _differing_rows(old: _Side, new: _Side, keys: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which keys have another value, or a value on one side only."""
+    at_old, in_old = find_keys(old.keys, keys)
+    at_new, in_new = find_keys(new.keys, keys)
+    differs: NDArray[np.bool_] = in_old != in_new
+    both = np.flatnonzero(in_old & in_new)
+    differs[both] = ~rows_equal(old.payload[at_old[both]], new.payload[at_new[both]])
+    return differs
 
 
 def _ranges(old: _Side, new: _Side, low: object, high: object) -> Iterator[tuple[object, object]]:

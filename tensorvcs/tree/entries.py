@@ -94,8 +94,8 @@ def rows_equal(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.
     width = left.shape[1]
     if not width:
         return np.ones(len(left), np.bool_)
-    # One comparison a row instead of one a byte and a reduction.
-    row = np.dtype((np.void, width))
+    # One comparison a row instead of one a byte and a reduction; of numbers it is quickest.
+    row = np.dtype(f"u{width}" if width in (1, 2, 4, 8) else (np.void, width))
     equal: NDArray[np.bool_] = (
         np.ascontiguousarray(left).view(row) == np.ascontiguousarray(right).view(row)
     )[:, 0]

@@ -48,6 +48,41 @@ class Conflicts:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def select(self, chosen: NDArray[np.bool_]) -> Conflicts:
+        """Return the conflicts for which `chosen`, shape (n,), holds."""
+        return Conflicts(
+            self.keys.select(chosen),
+            *(getattr(self, name)[chosen] for name in _SIDE_FIELDS),
+        )
+
+    def span(self, start: int, stop: int) -> Conflicts:
+        """Return the conflicts at places `start` to `stop`."""
+        return Conflicts(
+            self.keys.span(start, stop), *(getattr(self, name)[start:stop] for name in _SIDE_FIELDS)
+        )
+
+
+_SIDE_FIELDS = ("in_base", "base", "in_ours", "ours", "in_theirs", "theirs")
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What becomes of n keys in conflict.
+
+    Attributes
+    ----------
+    is_decided : ndarray, shape (n,), bool
+        A key that is not keeps what ours has.
+    has_value : ndarray, shape (n,), bool
+        Whether a decided key has a value; it is deleted otherwise.
+    values : ndarray, shape (n, value_nbytes), uint8
+        The values of the keys that have one.
+    """
+
+    is_decided: NDArray[np.bool_]
+    has_value: NDArray[np.bool_]
+    values: NDArray[np.uint8]
+
 
 @dataclass(frozen=True, slots=True)
 class TreeMerge:
@@ -157,16 +192,40 @@ def _split(wanted: _Side) -> tuple[_Side, _Side]:
     return wanted.select(wanted.has), wanted.select(~wanted.has)
 
 
-def apply_merge(nodes: Nodes, merged: TreeMerge) -> Tree:
-    """Return the merged tree; a key in conflict has what ours has."""
-    return edit(
-        nodes,
-        merged.start,
-        merged.puts,
-        merged.values_ints,
-        merged.values_texts,
-        merged.deletes,
-    )
+def apply_merge(nodes: Nodes, merged: TreeMerge, decisions: Decisions | None = None) -> Tree:
+    """Return the merged tree; a key in conflict has what was decided, or what ours has."""
+    puts, deletes = merged.puts, merged.deletes
+    values = [merged.values_ints, merged.values_texts]
+    if decisions is not None and bool(decisions.is_decided.any()):
+        keys = merged.conflicts.keys
+        is_put = decisions.is_decided & decisions.has_value
+        decided = keys.select(is_put)
+        split = len(decided.ints)
+        parts = (decisions.values[is_put][:split], decisions.values[is_put][split:])
+        sorts = [
+            _insert(*row)
+            for row in zip(
+                (puts.ints, puts.texts), values, (decided.ints, decided.texts), parts, strict=True
+            )
+        ]
+        puts, values = Keys(sorts[0][0], sorts[1][0]), [sorts[0][1], sorts[1][1]]
+        dropped = keys.select(decisions.is_decided & ~decisions.has_value)
+        deletes = Keys(
+            np.sort(join_keys([deletes.ints, dropped.ints], is_text=False)),
+            np.sort(join_keys([deletes.texts, dropped.texts], is_text=True)),
+        )
+    return edit(nodes, merged.start, puts, values[0], values[1], deletes)
+
+
+def _insert(
+    keys: NDArray[Any], values: NDArray[np.uint8], more: NDArray[Any], parts: NDArray[np.uint8]
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Return sorted keys with others among them, and the values of both."""
+    if not len(more):
+        return keys, values
+    joined = join_keys([keys, more], is_text=keys.dtype != np.int64)
+    order = np.argsort(joined, kind="stable")
+    return joined[order], np.concatenate([values, parts])[order]
 
 
 def _merge_sort(

@@ -58,6 +58,12 @@ class Nodes:
         self._old: dict[bytes, Node] = {}
         self._young_nbytes = 0
 
+    def over(self, objects: ObjectStore) -> Nodes:
+        """Return the nodes of another store that has all of this one, with what is in memory."""
+        twin = Nodes(objects, cache_nbytes=self.cache_nbytes, boundary=self.boundary)
+        twin._old = self._young
+        return twin
+
     def load(self, digests: Sequence[bytes], *, keep: bool = True) -> list[Node]:
         """Return the nodes of digests, in order; what is not in memory is read in one batch.
 

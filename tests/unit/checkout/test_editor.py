@@ -293,7 +293,7 @@ def test_a_commit_says_who_when_and_what(repo: Any) -> None:
     assert commit.metadata == {"run": "é 7"}
     assert commit.parents == ()
     assert second.parents == (commit.id,)
-    assert (second.author, second.committer) == (Identity("Eve", "e"),) * 2
+    assert (second.author, second.committer) == (Identity("Eve", "e"), ADA)
     assert third.author == ADA
     assert repo.checkout(second.id)["labels"]["a"] == 2
     assert repr(commit) == f"<Commit {commit.id[:12]} 'Line' by Bob>"

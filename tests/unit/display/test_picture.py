@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from tensorvcs.display.html import column_html, table_html, value_html
-from tensorvcs.display.picture import picture_of, png_bytes
+from tensorvcs.display.picture import (
+    difference_picture,
+    is_picture,
+    picture_of,
+    png_bytes,
+    value_range,
+)
 
 PICTURE = np.arange(6 * 7 * 3, dtype=np.uint8).reshape(6, 7, 3)
 
@@ -95,7 +101,7 @@ def test_a_large_picture_is_thinned() -> None:
     ("value", "text"),
     [
         (np.array([1, 2]), "[1 2]"),
-        (np.arange(1000), "[  0   1   2 ... 997 998 999]"),
+        (np.arange(1000), "[ 0 1 2 ... 997 998 999]"),
         ("<b>&", "&lt;b&gt;&amp;"),
         (b"\0\xff", "2 bytes: 00 ff"),
         (bytes(20), "20 bytes: " + " ".join(["00"] * 16) + " …"),
@@ -121,3 +127,52 @@ def test_tables_escape_what_is_text() -> None:
     assert "&lt;n&gt;: 9 × uint8 (2)" in column
     assert "&lt;k&gt;" in column
     assert "…" in column
+
+
+def test_pictures_may_share_a_scale() -> None:
+    value = np.full((4, 4), 5.0)
+    found = picture_of(value, 96, (0.0, 10.0))
+    assert found is not None
+    assert found[0, 0, 0] == 127
+    assert value_range(value, np.array([[-1.0, np.nan, np.inf]]), "text", None) == (-1, 5)
+    assert value_range(np.array([np.nan]), np.array([1j]), np.zeros(0)) is None
+    assert is_picture(value)
+    assert not is_picture(value[0])
+    assert not is_picture("text")
+
+
+def test_the_largest_numbers_do_not_overflow() -> None:
+    value = np.array([[-1.7e308, 0, 0, 1.7e308]] * 4)
+    found = picture_of(value, 96)
+    assert found is not None
+    assert found[0, :, 0].tolist() == [0, 127, 127, 255]
+
+
+def test_a_picture_of_what_changed() -> None:
+    distances = np.zeros((4, 5, 3))
+    distances[0, 0, 1], distances[1, 1, 2], distances[2, 2] = 10, 0.001, np.inf
+    found = difference_picture(distances, 96)
+    assert found is not None
+    assert found.shape == (4, 5, 1)
+    assert [found[at, at, 0] for at in range(4)] == [255, 64, 255, 0]
+    assert difference_picture(distances[0, 0], 96) is None
+    same = difference_picture(np.zeros((4, 4)), 96)
+    assert same is not None
+    assert not same.any()
+
+
+def test_one_changed_pixel_of_a_large_picture_is_seen() -> None:
+    distances = np.zeros((1000, 301))
+    distances[995, 299] = 1
+    found = difference_picture(distances, 96)
+    assert found is not None
+    assert found.shape == (91, 28, 1)
+    assert np.flatnonzero(found).tolist() == [90 * 28 + 27]
+
+
+def test_the_channels_of_what_changed_may_come_first() -> None:
+    distances = np.zeros((3, 5, 6))
+    distances[2, 4, 5] = 1
+    found = difference_picture(distances, 96)
+    assert found is not None
+    assert found[4, 5, 0] == 255

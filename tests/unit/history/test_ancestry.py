@@ -66,6 +66,40 @@ def test_ancestry_is_that_of_the_model(parents: list[tuple[int, ...]], data: st.
     assert walked == [commits[at] for at in sorted(reached, reverse=True)]
 
 
+@given(histories(), st.data())
+def test_a_range_is_that_of_the_model(parents: list[tuple[int, ...]], data: st.DataObject) -> None:
+    repo, commits = build(parents)
+    places = st.lists(st.integers(0, len(parents) - 1), min_size=1, max_size=2)
+    starts, without = data.draw(places), data.draw(places)
+    walked = walk(
+        repo.stores.objects, [commits[at] for at in starts], without=[commits[at] for at in without]
+    )
+    reached = set().union(*(model.ancestors(parents, at) for at in starts))
+    left_out = set().union(*(model.ancestors(parents, at) for at in without))
+    expected = [commits[at] for at in sorted(reached - left_out, reverse=True)]
+    assert [digest for digest, _ in walked] == expected
+
+
+def test_a_range_reads_no_further_than_where_it_began() -> None:
+    repo, commits = build([(), *((at,) for at in range(200)), *[(195,), (201,), (202,)]])
+    repo.objects.get_count = 0
+    found = walk(repo.stores.objects, [commits[203]], without=[commits[200]])
+    assert [digest for digest, _ in found] == commits[203:200:-1]
+    assert repo.objects.get_count <= 10
+
+
+def test_the_first_parents_of_a_history() -> None:
+    #  0 - 1 - 3 - 5     and 2 beside 1, 4 beside 3
+    repo, commits = build([(), (0,), (0,), (1, 2), (2,), (3, 4)])
+    objects = repo.stores.objects
+    repo.objects.get_count = 0
+    found = [digest for digest, _ in walk(objects, [commits[5]], first_parent=True)]
+    assert found == [commits[at] for at in (5, 3, 1, 0)]
+    assert repo.objects.get_count == 4
+    part = walk(objects, [commits[5]], without=[commits[2]], first_parent=True)
+    assert [digest for digest, _ in part] == [commits[at] for at in (5, 3, 1)]
+
+
 def test_generations_are_one_more_than_the_largest_of_the_parents() -> None:
     repo, commits = build([(), (0,), (1,), (0, 2), (), (4, 1)])
     found = [read_commit(repo.stores.objects, digest).generation for digest in commits]

@@ -31,9 +31,8 @@ def repo() -> MemoryRepository:
 
 
 def log(repo: MemoryRepository, **filters: Any) -> list[str]:
-    given = dict.fromkeys(["column", "key", "author", "since", "limit"], None)
     commits = (Commit(d, o) for d, o in walk(repo.stores.objects, [repo.resolve("main")]))
-    found = filter_log(commits, repo.stores.objects, repo.nodes, **{**given, **filters})
+    found = filter_log(commits, repo.stores.objects, repo.nodes, **filters)
     return [commit.message for commit in found]
 
 
@@ -55,10 +54,17 @@ def log(repo: MemoryRepository, **filters: Any) -> list[str]:
         ({"column": "scans", "key": "s"}, "4"),
         ({"column": "scans", "key": ("s", 1)}, "4"),
         ({"column": "scans", "key": ("s", 3)}, ""),
+        ({"column": "labels", "key": ("a", 1)}, ""),
         ({"column": "labels", "limit": 1}, "5"),
         ({"author": "ADA"}, "54321"),
         ({"author": "example.org"}, "54321"),
         ({"author": "bob"}, ""),
+        ({"grep": "3"}, "3"),
+        ({"grep": ""}, "54321"),
+        ({"merges": False}, "54321"),
+        ({"merges": True}, ""),
+        ({"metadata": {}}, "54321"),
+        ({"metadata": {"source": "a"}}, ""),
     ],
 )
 def test_filters(repo: MemoryRepository, filters: dict[str, Any], messages: str) -> None:
@@ -71,6 +77,27 @@ def test_since_takes_a_time_with_and_without_a_zone(repo: MemoryRepository) -> N
     assert "".join(log(repo, since=third + dt.timedelta(microseconds=1))) == "54"
     assert "".join(log(repo, since=third.astimezone().replace(tzinfo=None))) == "543"
     assert third.timestamp() > START_MICROSECONDS / 1e6
+    assert "".join(log(repo, until=third)) == "321"
+    assert "".join(log(repo, until=third - dt.timedelta(microseconds=1))) == "21"
+    assert "".join(log(repo, since=third, until=third)) == "3"
+
+
+def test_by_metadata_and_message(repo: MemoryRepository) -> None:
+    for message, pairs in [
+        ("Größe\n\nsecond", {"source": "uni-3"}),
+        ("other", {"source": "uni-3", "reviewed": "yes"}),
+        ("third", {"source": "uni-4"}),
+    ]:
+        with repo.edit() as co:
+            co["texts"]["b"] = message
+            co.commit(message, metadata=pairs)
+    assert log(repo, metadata={"source": "uni-3"}) == ["other", "Größe\n\nsecond"]
+    assert log(repo, metadata={"source": "uni-3", "reviewed": "yes"}) == ["other"]
+    assert log(repo, metadata={"source": "uni"}) == []
+    assert log(repo, grep="GRÖSSE") == log(repo, grep="second") == ["Größe\n\nsecond"]
+    assert log(repo, grep="th", metadata={"source": "uni-4"}) == ["third"]
+    with pytest.raises(InvalidInputError):
+        log(repo, metadata={"source": 3})
 
 
 def test_a_merge_that_takes_one_side_touches_nothing(repo: MemoryRepository) -> None:
@@ -80,11 +107,27 @@ def test_a_merge_that_takes_one_side_touches_nothing(repo: MemoryRepository) -> 
     assert log(repo, column="labels") == ["5", "2", "1"]
     assert log(repo, column="texts", key="side") == ["side"]
     assert log(repo, column="texts") == ["Merge side", "side", "3", "1"]
+    assert log(repo, merges=True) == ["Merge side"]
+    assert log(repo, merges=False, limit=2) == ["side", "5"]
 
 
 def test_since_is_a_time(repo: MemoryRepository) -> None:
     with pytest.raises(InvalidInputError, match="since is a datetime, not str"):
         log(repo, since="2024-01-01")
+    with pytest.raises(InvalidInputError, match="until is a datetime, not date"):
+        log(repo, until=dt.date(2024, 1, 1))
+
+
+class Nowhen(dt.datetime):
+    """A time so early that its zone would come before all dates."""
+
+    def astimezone(self, tz: dt.tzinfo | None = None) -> Any:
+        raise OverflowError
+
+
+def test_a_time_that_no_zone_has(repo: MemoryRepository) -> None:
+    with pytest.raises(InvalidInputError, match="which no time zone has"):
+        log(repo, since=Nowhen(1, 1, 1))
 
 
 @pytest.mark.parametrize("limit", [-1, True, 1.5])

@@ -5,7 +5,9 @@ import pytest
 from tensorvcs.errors import NothingToUndoError, ObjectDamagedError
 from tensorvcs.history.operations import (
     Operation,
+    changes_to,
     decode_operation,
+    iter_operations,
     list_operations,
     plan_undo,
 )
@@ -48,6 +50,10 @@ def test_a_record_comes_back() -> None:
     found = decode_operation(7, operation.encode())
     assert found == operation
     assert found.time.isoformat() == "1970-01-01T01:00:00.000005+01:00"
+    assert repr(found) == "<Operation 7: commit é>"
+    assert found._repr_html_() == (
+        "<code>7</code> <b>commit</b> é<br><small>Ada &lt;a&gt;, 1970-01-01 01:00:00</small>"
+    )
 
 
 @pytest.mark.parametrize("record", [b"", b"operation 1\n{}", b"commit 1\n{}"])
@@ -62,6 +68,59 @@ def test_operations_come_newest_first() -> None:
         change(refs, "a", value)
     assert [operation.number for operation in list_operations(refs)] == [3, 2, 1]
     assert [operation.number for operation in list_operations(refs, 2)] == [3, 2]
+
+
+class CountingRefs(MemoryRefs):
+    """Counts the records that are read."""
+
+    read_count = 0
+
+    def operations(self, limit: int | None = None) -> list[tuple[int, bytes]]:
+        found = super().operations(limit)
+        self.read_count += len(found)
+        return found
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 127, 128, 129, 300])
+def test_operations_are_read_little_by_little(count: int) -> None:
+    refs = CountingRefs()
+    for value in range(count):
+        change(refs, "a", b"%d" % value)
+    refs.read_count = 0
+    assert [operation.number for operation in iter_operations(refs)] == [*range(count, 0, -1)]
+    refs.read_count = 0
+    for operation, _ in zip(iter_operations(refs), range(5), strict=False):
+        assert operation.number > count - 5
+    assert refs.read_count <= 64
+
+
+def test_operations_that_others_add_meanwhile_do_not_shift_the_rest() -> None:
+    refs = MemoryRefs()
+    for value in range(200):
+        change(refs, "a", b"%d" % value)
+    numbers = []
+    for operation in iter_operations(refs):
+        numbers.append(operation.number)
+        if len(numbers) % 50 == 0:
+            change(refs, "b", b"%d" % len(numbers))
+    assert numbers == [*range(200, 0, -1)]
+
+
+def test_undoing_reads_no_more_than_it_needs() -> None:
+    refs = CountingRefs()
+    for value in range(1000):
+        change(refs, "a", b"%d" % value)
+    refs.read_count = 0
+    plan_undo(refs, 2)
+    assert refs.read_count <= 64
+
+
+def test_changes_to_values_that_are_there_are_none() -> None:
+    refs = MemoryRefs()
+    change(refs, "a", b"1")
+    change(refs, "b", b"1")
+    wanted = {"a": b"1", "b": None, "c": b"2", "d": None}
+    assert changes_to(refs, wanted) == [RefChange("b", b"1", None), RefChange("c", None, b"2")]
 
 
 def test_undoing_twice_goes_back_two_steps() -> None:

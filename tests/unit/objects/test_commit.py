@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tensorvcs.errors import InvalidInputError, ObjectDamagedError, UnsupportedFormatError
 from tensorvcs.objects.commit import (
     EMPTY_SNAPSHOT,
+    MAX_METADATA_NAME_LENGTH,
+    MAX_SIGNATURE_LENGTH,
     ColumnEntry,
     CommitObject,
     Identity,
@@ -60,6 +62,7 @@ DIGESTS = st.binary(min_size=32, max_size=32)
         TIMES,
         TEXTS,
         st.dictionaries(TEXTS, TEXTS, max_size=3),
+        st.none() | TEXTS.filter(bool),
     )
 )
 def test_a_commit_comes_back(commit: CommitObject) -> None:
@@ -105,6 +108,7 @@ def test_ids_of_the_format_stay() -> None:
         {"commit_time": Timestamp(1)},
         {"message": "A line"},
         {"metadata": {"b": "1"}},
+        {"signature": "x"},
     ],
 )
 def test_every_part_of_a_commit_is_in_its_id(change: dict[str, Any]) -> None:
@@ -147,6 +151,10 @@ def put(*path: Any, value: Any) -> Any:
         put("message", value=1),
         put("metadata", value={"a": 1}),
         put("metadata", value=[]),
+        put("signature", value=None),
+        put("signature", value=""),
+        put("signature", value=1),
+        put("signature", value="x" * (MAX_SIGNATURE_LENGTH + 1)),
         put("author", "name", value=""),
         put("author", "name", value="a<b"),
         put("author", "name", value=1),
@@ -262,12 +270,38 @@ def test_the_outermost_times_can_be_shown() -> None:
             assert Timestamp(microseconds, offset).moment.utcoffset() is not None
 
 
+def test_what_a_signature_is_over() -> None:
+    signed = replace(COMMIT, signature="x" * MAX_SIGNATURE_LENGTH)
+    assert signed.payload == COMMIT.payload == COMMIT.encode()
+    assert CommitObject.decode(signed.encode()) == signed
+    assert b"signature" not in COMMIT.encode()
+
+
 def test_metadata_is_text_to_text() -> None:
     assert check_metadata(None) == {}
     assert check_metadata({"a": "b"}) == {"a": "b"}
+    longest = {"é" * MAX_METADATA_NAME_LENGTH: "a=b\n", "data source": ""}
+    assert check_metadata(longest) == longest
 
 
-@pytest.mark.parametrize("metadata", [[], "a", {"a": 1}, {1: "a"}, {"a": "\ud800"}, {"\ud800": ""}])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        [],
+        "a",
+        {"a": 1},
+        {1: "a"},
+        {"a": "\ud800"},
+        {"\ud800": ""},
+        {"": "a"},
+        {"a=b": "c"},
+        {" a": "b"},
+        {"a\u00a0": "b"},
+        {"a\n": "b"},
+        {"\x1b[2J": "b"},
+        {"a" * (MAX_METADATA_NAME_LENGTH + 1): "b"},
+    ],
+)
 def test_other_metadata_is_refused(metadata: Any) -> None:
     with pytest.raises(InvalidInputError):
         check_metadata(metadata)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ LEGAL = [
     Schema("ndarray", "bool", (2,), nested=True, codec="blosc"),
     Schema("str"),
     Schema("bytes", nested=True),
+    Schema("ndarray", "float32", (2,), merge="mean"),
+    Schema("str", merge="union"),
 ]
 
 
@@ -43,6 +46,10 @@ def test_fields_come_back(schema: Schema) -> None:
         {"kind": "ndarray", "dtype": "uint8", "shape": (1,), "codec": "zip"},
         {"kind": "ndarray", "dtype": "uint8", "shape": (1,), "variable_shape": 1},
         {"kind": "ndarray", "dtype": "uint8", "shape": (1,), "nested": "no"},
+        {"kind": "str", "merge": "fail"},
+        {"kind": "str", "merge": "mean"},
+        {"kind": "bytes", "merge": "union"},
+        {"kind": "ndarray", "dtype": "complex64", "shape": (), "merge": "max"},
         {"kind": "str", "dtype": "uint8"},
         {"kind": "bytes", "shape": ()},
         {"kind": "str", "variable_shape": True},
@@ -66,6 +73,46 @@ def test_fields_are_all_there_and_no_others(name: str) -> None:
         return
     with pytest.raises(ObjectDamagedError):
         Schema.from_fields(fields)
+
+
+def test_a_column_without_a_merge_policy_is_spelled_as_ever() -> None:
+    """So that the digests of what was written before policies stay."""
+    fields = {
+        "kind": "str", "dtype": "", "shape": None, "variable_shape": False, "nested": False,
+        "codec": "auto",
+    }  # fmt: skip
+    assert Schema("str").to_fields() == fields
+    assert Schema("str", merge="ours").to_fields() == {**fields, "merge": "ours"}
+    with pytest.raises(ObjectDamagedError, match="an empty merge policy is left out"):
+        Schema.from_fields({**fields, "merge": ""})
+
+
+NUMBERS = Schema("ndarray", "uint8", (3,))
+MASKS = Schema("ndarray", "bool", (3,))
+WAVES = Schema("ndarray", "complex128", ())
+BOXES = Schema("ndarray", "float32", (None, 4), variable_shape=True)
+SCALARS = Schema("ndarray", "float32", (), variable_shape=True)
+
+
+@pytest.mark.parametrize(
+    ("policy", "fits", "not_for"),
+    [
+        ("mean", [NUMBERS, WAVES, BOXES], [MASKS, Schema("str"), Schema("bytes")]),
+        ("max", [NUMBERS, MASKS, BOXES], [WAVES, Schema("str"), Schema("bytes")]),
+        ("majority", [NUMBERS, MASKS, WAVES, BOXES], [Schema("str"), Schema("bytes")]),
+        ("union", [MASKS, BOXES, Schema("str")], [NUMBERS, WAVES, SCALARS, Schema("bytes")]),
+        ("newest", [NUMBERS, Schema("bytes")], []),
+    ],
+)
+def test_a_function_has_a_meaning_for_some_values(
+    policy: Any, fits: list[Schema], not_for: list[Schema]
+) -> None:
+    for schema in fits:
+        assert replace(schema, merge=policy).merge == policy
+    for schema in not_for:
+        assert not schema.can_merge_by(policy)
+        with pytest.raises(InvalidColumnError, match=f"'{policy}' is for .*, not for values of"):
+            replace(schema, merge=policy)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +144,8 @@ def test_the_spelling_says_what_a_column_holds() -> None:
         "nested bool (2)",
         "str",
         "nested bytes",
+        "float32 (2)",
+        "str",
     ]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tensorvcs.tree import diff as diff_module
 from tensorvcs.tree.boundary import DEFAULT_BOUNDARY, Boundary
-from tensorvcs.tree.diff import diff
+from tensorvcs.tree.diff import diff, differing
 from tensorvcs.tree.nodes import Nodes
 from tensorvcs.tree.tree import Tree
 from tests.unit.tree.model import (
@@ -13,6 +13,8 @@ from tests.unit.tree.model import (
     Items,
     dict_changes,
     diff_changes,
+    in_order,
+    keys_from,
     memory_nodes,
     objects_of,
     tree_from,
@@ -83,3 +85,34 @@ def test_the_first_block_comes_before_the_rest_is_read(monkeypatch: pytest.Monke
 def test_trees_of_different_widths_have_no_diff() -> None:
     with pytest.raises(AssertionError):
         next(diff(memory_nodes(), Tree.empty(1), Tree.empty(2)))
+
+
+@pytest.mark.parametrize("boundary", [TINY, CUTTING, DEFAULT_BOUNDARY])
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("at_once", [7, 4096])
+def test_the_keys_that_differ_are_told(
+    boundary: Boundary, other: Items, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diff_module, "_KEYS_AT_ONCE", at_once)
+    nodes = memory_nodes(boundary)
+    before, after = tree_from(nodes, ITEMS, 1), tree_from(nodes, other, 1)
+    changes = dict_changes(ITEMS, other)
+    some: Items = dict.fromkeys([-9, -3, 4, 5, 7, 999, 9999, b"k", b"k0", b"k77x", b"z"], b"")
+    for keys in (in_order({*ITEMS, *other, *some}), in_order(some), [4], [b"k5"], []):
+        expected = [key in changes for key in keys]
+        assert differing(nodes, before, after, keys_from(keys)).tolist() == expected
+        assert differing(nodes, after, before, keys_from(keys)).tolist() == expected
+
+
+def test_only_nodes_on_the_way_to_a_key_are_read() -> None:
+    objects = objects_of(memory_nodes())
+    before = tree_from(Nodes(objects, boundary=TINY), ITEMS, 1)
+    after = tree_from(Nodes(objects, boundary=TINY), {**ITEMS, 4: b"x"}, 1)
+    objects.get_count = 0
+    nodes = Nodes(objects, boundary=TINY)
+    assert differing(nodes, before, after, keys_from([400, b"k5"])).tolist() == [False, False]
+    far = objects.get_count
+    assert differing(nodes, before, after, keys_from([4])).tolist() == [True]
+    # Down both trees, and for a key that is far from the change only to where the ways part.
+    assert far < objects.get_count < 40
+    assert not differing(nodes, before, before, keys_from([4])).any()

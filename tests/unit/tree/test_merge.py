@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from tensorvcs.tree.merge import TreeMerge, apply_merge, merge
+from tensorvcs.tree.merge import Conflicts, Decisions, TreeMerge, apply_merge, merge
 from tensorvcs.tree.tree import Tree
 from tests.unit.tree.model import (
     TINY,
@@ -124,3 +125,43 @@ def test_trees_without_a_base_merge_from_the_empty_tree() -> None:
     merged = merge(nodes, Tree.empty(1), ours, theirs)
     assert conflicts_of(merged) == {1: (None, b"o", b"t")}
     assert items_of(nodes, apply_merge(nodes, merged)) == {1: b"o", 2: b"x", 3: b"t"}
+
+
+def test_conflicts_that_are_decided_are_put_and_deleted_in_one_go() -> None:
+    nodes = memory_nodes(TINY)
+    ours: Items = {**BASE, 5: b"o", 200: b"o", b"k9": b"o", b"k8": b"o", 11: b"o"}
+    theirs: Items = {**without(b"k3", 4), 5: b"t", 200: b"t", b"k9": b"t", b"k8": b"t", 6: b"t"}
+    base, mine, yours = (tree_from(nodes, items, 1) for items in (BASE, ours, theirs))
+    merged = merge(nodes, base, mine, yours)
+    assert keys_to_list(merged.conflicts.keys) == [5, 200, b"k8", b"k9"]
+    # One takes theirs, one is open, one is deleted, one gets a value of its own.
+    decisions = Decisions(
+        np.array([True, False, True, True]),
+        np.array([True, True, False, True]),
+        np.frombuffer(b"t??x", np.uint8).reshape(4, 1),
+    )
+    after = apply_merge(nodes, merged, decisions)
+    expected = {**ours, 5: b"t", b"k9": b"x", 6: b"t"}
+    for key in (4, b"k3", b"k8"):
+        del expected[key]
+    assert items_of(nodes, after) == expected
+    assert after == tree_from(nodes, expected, 1)
+    undecided = Decisions(np.zeros(4, bool), np.ones(4, bool), decisions.values)
+    assert apply_merge(nodes, merged, undecided) == apply_merge(nodes, merged)
+
+
+def test_conflicts_are_selected_and_cut() -> None:
+    nodes = memory_nodes(TINY)
+    ours: Items = {**BASE, 5: b"o", 7: b"o", b"k9": b"o"}
+    theirs: Items = {**BASE, 5: b"t", 7: b"t", b"k9": b"t"}
+    found = merge(nodes, *(tree_from(nodes, items, 1) for items in (BASE, ours, theirs))).conflicts
+    some = found.select(np.array([False, True, True]))
+    assert keys_to_list(some.keys) == [7, b"k9"]
+    assert some.theirs.tobytes() == b"tt"
+    spans: list[tuple[int, int, list[TreeKey]]] = [
+        (0, 2, [5, 7]), (1, 3, [7, b"k9"]), (2, 3, [b"k9"]), (0, 0, []), (3, 3, [])
+    ]  # fmt: skip
+    for start, stop, keys in spans:
+        cut: Conflicts = found.span(start, stop)
+        assert keys_to_list(cut.keys) == keys
+        assert len(cut) == len(cut.ours) == len(cut.in_base) == stop - start
