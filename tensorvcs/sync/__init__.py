@@ -1,0 +1,10 @@
+"""How two repositories exchange: one transfer between stores, and the verbs made of it.
+
+- Source, destination: the stores that give and that take; each may be here or on another machine.
+- Transfer: copies the commits that are wanted and what they need, as far as the destination lacks
+  it, so that an object is put only when all that it names is there.
+- Filter: which columns and samples of them a partial clone takes.
+- Promisor: the remote that supplies what a partial clone left out, when it is read.
+- Remote: another repository under a short name, such as ``origin``; its branches as last seen are
+  remote branches, such as ``origin/main``.
+"""

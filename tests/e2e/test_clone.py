@@ -1,0 +1,145 @@
+"""``tvcs clone``."""
+
+from __future__ import annotations
+
+import pytest
+
+from tensorvcs.errors import ObjectNotFoundError, RemoteError
+from tests.e2e.remote import PIXELS, beside, clone, with_pictures
+from tests.e2e.shell import Shell
+
+__all__ = ["Shell"]
+
+
+def test_a_clone_has_everything(shell: Shell) -> None:
+    with_pictures(shell)
+    target = shell.folder.parent / "copy"
+    assert shell.ok("clone", str(shell.folder), str(target)) == (
+        f"Cloned {shell.folder} into {target}: branch main, 1 tag\n"
+    )
+    other = beside(shell)
+    assert other.id("v1") == other.id("origin/main") == other.id("main")
+    with other.repository() as repo, repo.checkout() as checkout:
+        assert (checkout["images", "1/07"] == PIXELS[7]).all()
+        assert not repo.is_partial
+        assert repo.verify().is_sound
+    assert other.json("remote") == [
+        {
+            "name": "origin",
+            "url": str(shell.folder),
+            "is_promisor": False,
+            "columns": None,
+            "keys": None,
+            "max_bytes": None,
+            "sample": "first",
+            "seed": 0,
+        }
+    ]
+
+
+def test_an_empty_repository_can_be_cloned(shell: Shell) -> None:
+    shell.ok("switch", "-c", "trunk")
+    assert clone(shell).ok("status").startswith("On branch trunk")
+
+
+def test_a_part_is_taken_and_the_rest_is_fetched_when_it_is_read(shell: Shell) -> None:
+    with_pictures(shell)
+    other = clone(shell, "--key", "0/*")
+    with other.repository() as repo, repo.checkout() as checkout:
+        assert repo.is_partial
+        values = repo.stats().packs.value_count
+        assert values == 25
+        assert len(checkout["images"]) == 50
+        assert (checkout["images"]["0/08"] == PIXELS[8]).all()
+        assert repo.stats().packs.value_count == values
+        assert (checkout["images"][["1/07", "1/09"]] == PIXELS[[7, 9]]).all()
+        assert repo.stats().packs.value_count == values + 2
+        report = repo.verify()
+        assert report.is_sound
+        assert report.absent_count == 23
+        assert (checkout["images"][:] == PIXELS[[*range(0, 50, 2), *range(1, 50, 2)]]).all()
+        assert repo.verify().absent_count == 0
+        assert repo.stats().packs.value_count == 50
+
+
+def test_columns_that_are_not_taken(shell: Shell) -> None:
+    with_pictures(shell)
+    other = clone(shell, "--columns", "labels", "--no-lazy")
+    with other.repository() as repo, repo.checkout() as checkout:
+        assert checkout["labels", "1/07"] == 1
+        assert len(checkout["images"]) == 50
+        assert repo.stats().packs.value_count == 0
+    assert other.run("show").stderr == (
+        "Error: 1 tree nodes are not in this partial clone, which fetches nothing\n"
+        "Hint: bring them with 'tvcs fetch-data', or let them be fetched when they are read: "
+        "tvcs config remote.origin.promisor true\n"
+    )
+    other.ok("config", "remote.origin.promisor", "true")
+    assert "images | +50" in other.ok("show")
+    other.ok("config", "--unset", "remote.origin.promisor")
+    other.ok("fetch-data", "--key", "1/*")
+    with other.repository() as repo, repo.checkout() as checkout:
+        assert (checkout["images", "1/07"] == PIXELS[7]).all()
+        with pytest.raises(ObjectNotFoundError, match="which fetches nothing"):
+            checkout["images", "0/08"]
+
+
+def test_a_budget_and_a_clone_that_is_offline(shell: Shell) -> None:
+    with_pictures(shell)
+    other = clone(shell, "--max-bytes", "8KB", "--sample", "stratified:labels")
+    with other.repository() as repo:
+        # Ten pictures of 768 bytes, half of each label.
+        assert repo.stats().packs.value_count == 10
+    shell.folder.rename(shell.folder.with_name("away"))
+    with other.repository() as repo, repo.checkout() as checkout:
+        assert len(list(checkout["images"].keys())) == 50
+        with pytest.raises(RemoteError, match=r"40 values are not in this partial clone, and remo"):
+            checkout["images"][:]
+    assert other.ok("log", "--oneline").endswith("Pictures\n")
+    assert other.ok("blame", "labels", "0/08").count("Pictures") <= 1
+
+
+def test_work_goes_on_in_a_part(shell: Shell) -> None:
+    with_pictures(shell)
+    other = clone(shell, "--columns", "labels")
+    other.stage({"0/08": 7})
+    other.ok("commit", "-m", "Relabel")
+    assert "~1" in other.ok("diff", "HEAD~1", "HEAD", "--stat")
+    other.ok("push")
+    with shell.repository() as repo, repo.checkout("main") as checkout:
+        assert checkout["labels", "0/08"] == 7
+        assert repo.verify().is_sound
+
+
+def test_folders_that_cannot_take_a_clone(shell: Shell) -> None:
+    with_pictures(shell)
+    target = shell.folder.parent / "copy"
+    target.mkdir()
+    (target / "notes.txt").write_text("mine")
+    assert shell.fails("clone", str(shell.folder), str(target)) == (
+        f"Error: {target} is not empty; a clone needs a new or an empty folder\n"
+    )
+    assert shell.fails("clone", str(shell.folder), str(shell.folder)).startswith(
+        f"Error: {shell.folder} is the repository"
+    )
+    (target / "notes.txt").unlink()
+    other = clone(shell, "--branch", "main")
+    assert shell.fails("clone", str(shell.folder), str(other.folder)).startswith(
+        f"Error: {other.folder} is the repository"
+    )
+
+
+def test_sources_that_are_none(shell: Shell) -> None:
+    nowhere = shell.folder.parent / "nowhere"
+    assert shell.fails("clone", str(nowhere), "x").startswith(
+        f"Error: there is no repository at {nowhere}\nHint: "
+    )
+    assert shell.fails("clone", "ftp://host/x").startswith("Error: cannot reach a remote by 'ftp'")
+    with_pictures(shell)
+    assert shell.fails("clone", str(shell.folder), "x", "-b", "nope") == (
+        f"Error: the repository at {shell.folder} has no branch 'nope'\n"
+        "Hint: 'tvcs branch' lists the branches\n"
+    )
+    assert not (shell.folder / "x").exists()
+    errors = shell.fails("clone", str(shell.folder), "x", "--max-bytes", "much", code=2)
+    assert "'much' is no size; write 200MB or 1.5GiB" in errors

@@ -1,0 +1,38 @@
+"""Remotes as options of a repository."""
+
+from __future__ import annotations
+
+import pytest
+
+from tensorvcs.errors import InvalidInputError, RefNameError
+from tensorvcs.sync.filters import Filter
+from tensorvcs.sync.remotes import (
+    Remote,
+    check_remote_name,
+    check_url,
+    read_remotes,
+    remote_settings,
+)
+
+
+def test_a_remote_is_kept_as_options() -> None:
+    whole = Remote("origin", "/data/pets")
+    part = Remote("far.away", "https://host/pets", Filter(max_bytes=5), is_promisor=True)
+    settings = {"user.name": "Ada", **whole.to_settings(), **part.to_settings()}
+    assert settings["remote.origin.url"] == "/data/pets"
+    assert read_remotes(settings) == {"origin": whole, "far.away": part}
+    assert remote_settings(settings, "origin") == ["remote.origin.url"]
+    assert len(remote_settings(settings, "far.away")) == 3
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "-x", "a b", 3])
+def test_names_that_are_not_legal(name: object) -> None:
+    with pytest.raises(RefNameError, match="remote name"):
+        check_remote_name(name)
+
+
+def test_urls_that_are_none() -> None:
+    assert check_url("../pets") == "../pets"
+    for url in ("", " ", "a\nb", None):
+        with pytest.raises(InvalidInputError, match="the URL of a remote"):
+            check_url(url)
