@@ -48,6 +48,9 @@ $(VENV)/.stamp-demo: pyproject.toml constraints.txt $(VENV)/.stamp-made
 $(VENV)/.stamp-dev: pyproject.toml constraints.txt $(VENV)/.stamp-made
 	@echo "installing TensorVCS and its development tools into $(VENV) ..."
 	$(BIN)/python $(PIP_INSTALL) -e '.[dev]'
+	@# The predecessor is compiled on installation; without a compiler its tests are skipped.
+	@$(BIN)/python $(PIP_INSTALL) -e '.[hangar]' > $(VENV)/hangar.log 2>&1 \
+	  || echo "Hangar does not compile here ($(VENV)/hangar.log); the tests of import-hangar are skipped"
 	@touch $@ $(VENV)/.stamp-demo
 
 # ---------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hangar import Repository  # type: ignore[import-not-found]
+from hangar import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -114,6 +114,30 @@ def counted_objects() -> Iterator[ObjectBytes]:
         LmdbObjects.put = put  # type: ignore[method-assign]
 
 
+@dataclass
+class ObjectReads:
+    """How many objects were read."""
+
+    count: int = 0
+
+
+@contextmanager
+def counted_reads() -> Iterator[ObjectReads]:
+    """Count what is read from object stores on disk while the context is open."""
+    counted = ObjectReads()
+    get = LmdbObjects.get
+
+    def counting_get(store: LmdbObjects, digests: Sequence[bytes]) -> list[bytes]:
+        counted.count += len(digests)
+        return get(store, digests)
+
+    LmdbObjects.get = counting_get  # type: ignore[method-assign, assignment]
+    try:
+        yield counted
+    finally:
+        LmdbObjects.get = get  # type: ignore[method-assign]
+
+
 def is_in_memory(folder: Path) -> bool:
     """Tell whether a folder lies in a file system without a disk."""
     try:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
+from tensorvcs.errors import InvalidInputError
+from tensorvcs.objects.moments import parse_moment
+
 from .output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from tensorvcs.objects.moments import Moment
 
     from .context import Caller
 
@@ -73,40 +76,23 @@ def to_pairs(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...])
     return pairs
 
 
-_SECONDS = {"minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400}
-_SECONDS["year"] = 365 * 86400
-
-Moment = Callable[[dt.datetime], dt.datetime]
-"""A time that may depend on the time now."""
-
-
 def to_moment(ctx: click.Context, param: click.Parameter, text: str | None) -> Moment | None:
     """Turn a date, a time, or an age such as ``2 weeks ago`` into a function of the time now."""
     if text is None:
         return None
-    plain = text.strip().lower()
-    if plain in ("today", "yesterday"):
-        days = int(plain == "yesterday")
-        return lambda now: _midnight(now) - dt.timedelta(days=days)
-    age = re.fullmatch(r"(\d{1,4})[ .]?(minute|hour|day|week|month|year)s?([ .]ago)?", plain)
-    if age is not None:
-        seconds = int(age[1]) * _SECONDS[age[2]]
-        return lambda now: now - dt.timedelta(seconds=seconds)
     try:
-        moment = dt.datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is no time; write 2026-01-31, 2026-01-31T12:00 or '2 weeks ago'"
-        ) from None
-    return lambda _: moment if moment.tzinfo is not None else moment.astimezone()
-
-
-def _midnight(now: dt.datetime) -> dt.datetime:
-    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+        return parse_moment(text)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 KEY_HELP = (
     "A KEY of digits is the number, unless the column has only the text of these digits as a key."
+)
+
+KEY_PATTERN_HELP = (
+    "A PATTERN is a key, a shell pattern such as 'cat/*' (where * also stands for /), or a range "
+    "of numbers such as 0:100, without its end. Of a nested column it is the key of the sample."
 )
 
 
@@ -123,3 +109,23 @@ def typed_key(text: str, columns: Iterable[Any]) -> int | str:
         number in column for column in listed
     )
     return text if is_text else number
+
+
+_SUBSAMPLE = re.compile(r"(?P<sample>.+)\[(?P<subsample>.+)\]", re.DOTALL)
+
+
+def typed_sample(text: str, column: Any) -> int | str | tuple[int | str, int | str]:
+    """Return the key that a person means in one column; `SAMPLE[SUBSAMPLE]` is a pair.
+
+    Parameters
+    ----------
+    column : Column, NestedColumn or None
+        With None, for a column that is gone, what has brackets is a pair and digits are a number.
+    """
+    key = typed_key(text, [] if column is None else [column])
+    pair = _SUBSAMPLE.fullmatch(text)
+    if pair is None or (column is not None and (not column.schema.nested or key in column)):
+        return key
+    sample = typed_key(pair["sample"], [] if column is None else [column])
+    subsamples = [column[sample]] if column is not None and sample in column else []
+    return sample, typed_key(pair["subsample"], subsamples)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ import tensorvcs
 from tensorvcs.errors import InvalidInputError, RepositoryNotFoundError, StorageError, with_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
+_STANDARD_ERROR = 2
 COMMIT_TIME = "TENSORVCS_COMMIT_TIME"
 USER_VARIABLES = {"user.name": "TENSORVCS_USER_NAME", "user.email": "TENSORVCS_USER_EMAIL"}
 
@@ -26,10 +28,13 @@ class Caller:
     ----------
     directory : str, optional
         Where the repository is; the current folder when omitted.
+    at_operation : int, optional
+        Show the repository as it was right after this operation.
     """
 
-    def __init__(self, directory: str | None = None) -> None:
+    def __init__(self, directory: str | None = None, at_operation: int | None = None) -> None:
         self.directory = Path(directory or ".")
+        self.at_operation = at_operation
         self._environment = os.environ
         # As git does: leave short output on the screen, and keep its colours.
         self._environment.setdefault("LESS", "FRX")
@@ -49,7 +54,11 @@ class Caller:
             )
         with tensorvcs.open(self.directory) as repo:
             repo.record_as(self._user(repo.config), self.now)
-            yield repo
+            if self.at_operation is None:
+                yield repo
+                return
+            with repo.at_operation(self.at_operation) as past:
+                yield past
 
     def now(self) -> dt.datetime:
         """Return the time that commits get, from `TENSORVCS_COMMIT_TIME` or the clock."""
@@ -73,6 +82,42 @@ class Caller:
                 found[setting] = self._environment[variable]
         name, email = found.get("user.name"), found.get("user.email")
         return tensorvcs.Identity(name, email) if name and email else None
+
+    def run_program(
+        self, words: Sequence[str], variables: Mapping[str, str], *, captures: bool
+    ) -> tuple[int, str]:
+        """Run another program in the current folder, and wait for it.
+
+        Parameters
+        ----------
+        variables : mapping of str to str
+            Added to its environment.
+        captures : bool
+            Whether to return what it prints; otherwise that goes to standard error, as its errors
+            do.
+
+        Returns
+        -------
+        code : int
+            Its exit code; negative for a signal.
+        text : str
+        """
+        try:
+            done = subprocess.run(
+                list(words),
+                env={**self._environment, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if captures else _STANDARD_ERROR,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+            )
+        except OSError as error:
+            raise with_hint(
+                InvalidInputError(f"cannot run {words[0]!r}: {error.strerror or error}"),
+                "name a program in PATH or the path of one",
+            ) from error
+        return done.returncode, done.stdout or ""
 
     # The user's own settings
 

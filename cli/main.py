@@ -28,29 +28,51 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "Bring data in and out": {
         "import": "Stage the samples of files or folders.",
+        "import-hangar": "Bring the history of a Hangar repository over.",
         "export": "Write samples to files.",
-        "column": "List, create, rename and delete columns.",
+        "column": "List, create, rename and delete columns, and say how they merge.",
     },
     "Look": {
         "status": "Show the branch and what is staged.",
         "diff": "Show what differs between two versions.",
         "show": "Show one commit and what it changed.",
+        "view": "Show one sample.",
         "log": "List commits, newest first.",
+        "blame": "Show for each sample the commit that last changed it.",
+        "history": "Show the life of one sample: the commits that changed it, newest first.",
+        "bisect": "Find the commit, and the samples, that made a test worse.",
     },
     "Record and take back": {
         "commit": "Record what is staged.",
         "reset": "Drop what is staged, or move the branch to another commit.",
+        "stash": "Put staged changes aside, and take them up again.",
         "undo": "Take back the last operations.",
-        "op": "Look at the operation log.",
+        "op": "Look at the operation log, and go back to a point in it.",
     },
     "Branch and combine": {
         "branch": "List, make, rename and delete branches.",
         "switch": "Make another branch the current one.",
         "tag": "List, make and delete tags.",
         "merge": "Merge a commit into a branch.",
+        "conflicts": "List the conflicts of a merge in progress.",
+        "resolve": "Decide conflicts of a merge in progress.",
+        "cherry-pick": "Make the change of a commit, or a part of it, on this branch.",
+        "revert": "Take back the change of a commit, or a part of it.",
+    },
+    "Between machines": {
+        "clone": "Copy a repository, whole or in part.",
+        "fetch": "Copy what a remote has; no branch of yours moves.",
+        "pull": "Fetch a branch of a remote and merge it into the current branch.",
+        "push": "Copy a branch to a remote, and move it there.",
+        "remote": "List, add and remove remotes.",
+        "fetch-data": "Bring values into a partial clone before they are read.",
+        "bundle": "Write branches and tags into one file, and check one.",
+        "serve": "Serve repositories over HTTP.",
+        "token": "Make, list and revoke the tokens that a server asks for.",
     },
     "Upkeep": {
         "verify": "Check every digest, link and checksum.",
+        "verify-commit": "Check who signed a commit.",
         "stats": "Show counts and sizes.",
     },
 }
@@ -157,6 +179,13 @@ def _print_version(ctx: click.Context, _: click.Parameter, is_wanted: bool) -> N
     help="Work on the repository at PATH, or the nearest one above it; the current folder when "
     "omitted. Other paths stay relative to the current folder.",
 )
+@click.option(
+    "--at-op",
+    "at_operation",
+    metavar="OP",
+    type=click.IntRange(min=1),
+    help="Look at the repository as it was right after operation OP of 'tvcs op log'.",
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option(
     "--version",
@@ -167,7 +196,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, is_wanted: bool) -> N
     help="Show the version.",
 )
 @click.pass_context
-def group(ctx: click.Context, directory: str | None, debug: bool) -> None:
+def group(ctx: click.Context, directory: str | None, at_operation: int | None, debug: bool) -> None:
     """Git for tensors: version, branch and merge columns of arrays, text and bytes.
 
     \b
@@ -178,8 +207,9 @@ def group(ctx: click.Context, directory: str | None, debug: bool) -> None:
       tvcs log --graph --oneline
 
     A REV is a branch, a tag, a commit id or its first digits, or HEAD, with ~2 for two commits
-    back or ^2 for the second parent of a merge. Every command has --help with examples, and
-    --json for programs.
+    back or ^2 for the second parent of a merge; main@{1} is where main was before its last change,
+    and main@{yesterday} or main@{2026-01-31} where it was then. Every command has --help with
+    examples, and --json for programs.
 
     Completion of commands and options in bash (zsh and fish alike):
 
@@ -189,7 +219,7 @@ def group(ctx: click.Context, directory: str | None, debug: bool) -> None:
     if ctx.invoked_subcommand is None:
         Output().line(ctx.get_help())
         ctx.exit(EXIT_USAGE)
-    ctx.obj = import_module(".context", __package__).Caller(directory)
+    ctx.obj = import_module(".context", __package__).Caller(directory, at_operation)
 
 
 def main(arguments: Sequence[str]) -> int:

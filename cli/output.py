@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int | None], None]
 
 _REDRAW_SECONDS = 0.1
+_PLAIN_WIDTH = 80
 
 
 class Output:
@@ -35,6 +36,17 @@ class Output:
     def __init__(self, *, is_json: bool = False, has_colour: bool = False) -> None:
         self.is_json = is_json
         self._has_colour = has_colour and sys.stdout.isatty()
+
+    @property
+    def draws_in_colour(self) -> bool:
+        """Whether pictures can be drawn with blocks in colours, which takes a Unicode terminal."""
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        return self._has_colour and encoding.lower().startswith("utf")
+
+    @property
+    def width(self) -> int:
+        """The letters of a line: of the terminal, or 80 elsewhere."""
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PLAIN_WIDTH
 
     def style(self, text: str, colour: str | None = None, *, bold: bool = False) -> str:
         """Return text in a colour, or as it is where there are no colours."""
@@ -91,6 +103,14 @@ class Output:
         click.echo(f"Error: {text}", err=True)
         if hint:
             click.echo(f"Hint: {hint}", err=True)
+
+    def ask_secret(self, question: str) -> str | None:
+        """Ask for a text that is not shown; None where nobody is there to answer."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return None
+        return str(
+            click.prompt(question, hide_input=True, err=True, default="", show_default=False)
+        )
 
     def flush(self) -> None:
         """Write what is buffered, so that a closed pipe shows itself now."""

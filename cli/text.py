@@ -5,13 +5,13 @@ from __future__ import annotations
 import heapq
 import json
 import re
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from tensorvcs import Commit, Diff, Repository, Schema
+    from tensorvcs import ChangeSize, ChangeSizes, ColumnDiff, Commit, Diff, Repository, Schema
 
     from .output import Output
 
@@ -60,15 +60,29 @@ def schema_change_text(change: tuple[Schema | None, Schema | None]) -> str:
         return f"new column, {after.spelling}" if after else ""
     if after is None:
         return "column deleted"
-    if before.spelling == after.spelling:
-        return f"codec {before.codec} to {after.codec}"
-    return f"schema {before.spelling} to {after.spelling}"
+    wishes = [
+        f"{what} {old or 'fail'} to {new or 'fail'}"
+        for what, old, new in (
+            ("codec", before.codec, after.codec),
+            ("merge policy", before.merge, after.merge),
+        )
+        if old != new
+    ]
+    if before.spelling != after.spelling:
+        wishes = [f"schema {before.spelling} to {after.spelling}"]
+    return ", ".join(wishes)
 
 
-def stat_lines(out: Output, difference: Diff) -> Iterator[str]:
-    """Yield a line for each column that differs, and their sum."""
+def stat_lines(
+    out: Output, difference: Diff, histograms: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Yield a line for each column that differs, and their sum.
+
+    `histograms` has by column what stands behind its counts.
+    """
     stats = difference.stat().columns
-    width = max(map(len, stats), default=0)
+    names = {name: _column_text(name, stat.renamed_from) for name, stat in stats.items()}
+    width = max(map(len, names.values()), default=0)
     cells = {
         name: [f"+{s.added:,}", f"-{s.deleted:,}", f"~{s.modified:,}"] for name, s in stats.items()
     }
@@ -79,7 +93,9 @@ def stat_lines(out: Output, difference: Diff) -> Iterator[str]:
             for cell, wide in zip(row, widths, strict=True)
         )
         change = difference.columns[name].schema
-        yield f" {name:{width}} | {counts}" + (f"  {schema_change_text(change)}" if change else "")
+        more = [schema_change_text(change)] if change else []
+        more += [histograms[name]] if histograms and name in histograms else []
+        yield "  ".join([f" {names[name]:{width}} | {counts}", *more])
     if stats:
         total = difference.stat()
         yield (
@@ -88,29 +104,71 @@ def stat_lines(out: Output, difference: Diff) -> Iterator[str]:
         )
 
 
-def diff_lines(out: Output, difference: Diff, limit: int | None) -> Iterator[str]:
+def _column_text(name: str, renamed_from: str | None) -> str:
+    return name if renamed_from is None else f"{renamed_from} => {name}"
+
+
+def histogram_text(column: ColumnDiff, sizes: ChangeSizes) -> str:
+    """Return how large the measured changes of a column are: a bar for each size."""
+    total = len(column.modified)
+    part = f" (of the first {len(sizes):,} of {total:,})" if len(sizes) < total else ""
+    return f"{sizes.histogram()}{part}"
+
+
+def column_head_lines(out: Output, column: ColumnDiff) -> Iterator[str]:
+    """Yield the name and counts of a column, and what became of its name and schema."""
+    stat = column.stat()
+    head = f"{column.name}: +{stat.added:,} -{stat.deleted:,} ~{stat.modified:,}"
+    yield out.style(head, bold=True)
+    if column.renamed_from is not None:
+        yield f"  (renamed from {column.renamed_from})"
+    if column.schema:
+        yield f"  ({schema_change_text(column.schema)})"
+
+
+def rest_lines(column: ColumnDiff, shown: int) -> Iterator[str]:
+    """Yield a line about the changes of a column that are not shown, if there are any."""
+    total = column.stat().total
+    if shown < total:
+        yield f"  … and {total - shown:,} more; --all lists them"
+
+
+def diff_lines(
+    out: Output, difference: Diff, limit: int | None, *, by_size: bool = False
+) -> Iterator[str]:
     """Yield the changed keys of each column, at most `limit` of one column."""
-    for name, column in difference.columns.items():
-        stat = column.stat()
-        head = f"{name}: +{stat.added:,} -{stat.deleted:,} ~{stat.modified:,}"
-        yield out.style(head, bold=True)
-        if column.schema:
-            yield f"  ({schema_change_text(column.schema)})"
+    for column in difference.columns.values():
+        yield from column_head_lines(out, column)
         shown = 0
-        for sign, key in changed_keys(column, limit):
-            yield "  " + out.style(f"{sign} {key_text(key)}", _SIGNS[sign])
+        for sign, key, size in changed_keys(column, limit, by_size=by_size):
+            measured = "" if size is None else f"  {size}"
+            yield "  " + out.style(f"{sign} {key_text(key)}", _SIGNS[sign]) + measured
             shown += 1
-        if shown < stat.total:
-            yield f"  … and {stat.total - shown:,} more; --all lists them"
+        yield from rest_lines(column, shown)
 
 
-def changed_keys(column: Any, limit: int | None) -> Iterator[tuple[str, Any]]:
-    """Yield the sign and key of changed samples of a column, in key order."""
+def changed_keys(
+    column: ColumnDiff, limit: int | None, *, by_size: bool = False
+) -> Iterator[tuple[str, Any, ChangeSize | None]]:
+    """Yield sign and key of changed samples of a column, in key order.
+
+    With `by_size` the modified samples come first, the largest change at the start, with their
+    sizes.
+    """
+    signed: list[tuple[str, Sequence[Any]]] = [("-", column.deleted), ("+", column.added)]
+    first: Iterable[tuple[str, Any, ChangeSize | None]] = ()
+    if by_size:
+        sizes = column.sizes()
+        places = sizes.largest_first()[:limit].tolist()
+        first = (("~", sizes.keys[place], sizes[place]) for place in places)
+    else:
+        signed.append(("~", column.modified))
     parts = [
-        [(sign, key) for key in (keys if limit is None else keys[:limit])]
-        for sign, keys in (("-", column.deleted), ("+", column.added), ("~", column.modified))
+        [(sign, key, None) for key in (keys if limit is None else keys[:limit])]
+        for sign, keys in signed
     ]
-    return islice(heapq.merge(*parts, key=lambda pair: _place_of(pair[1])), limit)
+    rest = heapq.merge(*parts, key=lambda part: _place_of(part[1]))
+    return islice(chain(first, rest), limit)
 
 
 def _place_of(key: Any) -> tuple[Any, ...]:
@@ -153,6 +211,8 @@ def commit_lines(out: Output, commit: Commit, names: Sequence[str] = ()) -> Iter
         yield f"Commit: {printable(str(commit.committer))}"
     yield f"Date:   {commit.time:%a %b} {commit.time.day} {commit.time:%H:%M:%S %Y %z}"
     yield from metadata_lines(commit.metadata)
+    if commit.signing_key is not None:
+        yield f"Signed: {printable(commit.signing_key)}, not checked here"
     yield ""
     for line in commit.message.strip().splitlines():
         yield f"    {printable(line)}".rstrip()

@@ -12,29 +12,80 @@
 
 from tensorvcs import errors
 from tensorvcs.checkout.editor import EditableCheckout
+from tensorvcs.checkout.merge_in_progress import MergeInProgress
 from tensorvcs.checkout.reader import Checkout
+from tensorvcs.checkout.ref_moves import RefMove, RefTarget
+from tensorvcs.checkout.stash import Stash
+from tensorvcs.history.bisect import SKIP
+from tensorvcs.history.bisect_result import BisectResult
+from tensorvcs.history.blamed import Blame
+from tensorvcs.history.change_sizes import ChangeHistogram, ChangeSize, ChangeSizes
 from tensorvcs.history.commit import Commit
-from tensorvcs.history.diff import Diff
-from tensorvcs.history.merge import Conflict, MergeResult
+from tensorvcs.history.conflicts import Conflict
+from tensorvcs.history.diff import ColumnDiff, Diff
+from tensorvcs.history.merge import MergePreview, MergeResult
+from tensorvcs.history.operations import Operation
+from tensorvcs.history.policies import DELETED, UNDECIDED
+from tensorvcs.history.sample_change import SampleChange
+from tensorvcs.history.sample_history import Change, SampleHistory
+from tensorvcs.history.signatures import SignatureCheck
 from tensorvcs.objects.commit import Identity
 from tensorvcs.objects.schema import Schema
-from tensorvcs.repository import Repository, init
+from tensorvcs.repository import Repository, clone, init, verify_bundle
 from tensorvcs.repository import open_repository as open  # noqa: A004
+from tensorvcs.signing.ed25519 import SshSigner
+from tensorvcs.signing.signer import Signer
+from tensorvcs.sync.bundle import Bundle
+from tensorvcs.sync.fetch import FetchedRef, FetchResult
+from tensorvcs.sync.filters import Filter
+from tensorvcs.sync.push import PushResult
+from tensorvcs.sync.remotes import Remote
+from tensorvcs.sync.transfer import Transferred
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "DELETED",
+    "SKIP",
+    "UNDECIDED",
+    "BisectResult",
+    "Blame",
+    "Bundle",
+    "Change",
+    "ChangeHistogram",
+    "ChangeSize",
+    "ChangeSizes",
     "Checkout",
+    "ColumnDiff",
     "Commit",
     "Conflict",
     "Diff",
     "EditableCheckout",
+    "FetchResult",
+    "FetchedRef",
+    "Filter",
     "Identity",
+    "MergeInProgress",
+    "MergePreview",
     "MergeResult",
+    "Operation",
+    "PushResult",
+    "RefMove",
+    "RefTarget",
+    "Remote",
     "Repository",
+    "SampleChange",
+    "SampleHistory",
     "Schema",
+    "SignatureCheck",
+    "Signer",
+    "SshSigner",
+    "Stash",
+    "Transferred",
     "__version__",
+    "clone",
     "errors",
     "init",
     "open",
+    "verify_bundle",
 ]

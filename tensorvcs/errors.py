@@ -10,6 +10,7 @@ Grouped by what the caller does next::
     │   ├── InvalidColumnError           not a legal column name or schema
     │   ├── RefNameError                 not a legal branch or tag name
     │   ├── RevisionSyntaxError          not a revision
+    │   ├── MainlineError                a merge commit has several parents, or not that one
     │   └── UnreadableFileError          a file that no format can read
     ├── NotFoundError (KeyError)         look elsewhere
     │   ├── RepositoryNotFoundError
@@ -20,16 +21,25 @@ Grouped by what the caller does next::
     │   ├── ColumnNotFoundError
     │   ├── SampleNotFoundError
     │   ├── FormatNotFoundError
+    │   ├── OperationNotFoundError
+    │   ├── StashNotFoundError
+    │   ├── RemoteNotFoundError
     │   └── ObjectNotFoundError
     ├── AlreadyExistsError               choose another name
     │   ├── RepositoryExistsError
     │   ├── ColumnExistsError
     │   ├── BranchExistsError
     │   ├── TagExistsError
+    │   ├── RemoteExistsError
     │   └── DestinationExistsError
     ├── StateError                       change state first
     │   ├── NothingToCommitError
+    │   │   └── EmptyPickError
+    │   ├── MergeInProgressError
+    │   ├── NoMergeInProgressError
+    │   ├── OpenConflictsError
     │   ├── NothingToUndoError
+    │   ├── NothingToStashError
     │   ├── UncommittedChangesError
     │   ├── ReadOnlyError
     │   ├── BareRepositoryError
@@ -37,9 +47,11 @@ Grouped by what the caller does next::
     │   ├── BranchInUseError
     │   ├── UnmergedBranchError
     │   ├── UnrelatedHistoriesError
-    │   └── IdentityMissingError
+    │   ├── IdentityMissingError
+    │   └── UntrustedCommitError
     ├── ConflictError                    reconcile, then retry
     │   ├── MergeConflictError
+    │   ├── NonFastForwardError
     │   └── RefChangedError
     ├── LockedError                      wait
     │   └── StagingLockedError
@@ -52,6 +64,8 @@ Grouped by what the caller does next::
     ├── UnsupportedFormatError           upgrade or migrate
     ├── MissingDependencyError           install the extra
     └── RemoteError                      retry later
+        ├── ConnectionLostError          nobody answers, or the line was cut
+        └── AccessDeniedError            the remote wants a token, or another one
 """
 
 from __future__ import annotations
@@ -154,6 +168,11 @@ class RevisionSyntaxError(InvalidInputError):
 
 
 @dataclass(eq=False)
+class MainlineError(InvalidInputError):
+    """Of a merge commit the parent whose side is kept is not named, or there is none such."""
+
+
+@dataclass(eq=False)
 class UnreadableFileError(InvalidInputError):
     """A file whose content no format can turn into tensors."""
 
@@ -217,6 +236,21 @@ class FormatNotFoundError(NotFoundError):
 
 
 @dataclass(eq=False)
+class OperationNotFoundError(NotFoundError):
+    """No operation of that number in the log."""
+
+
+@dataclass(eq=False)
+class StashNotFoundError(NotFoundError):
+    """No stash of that number."""
+
+
+@dataclass(eq=False)
+class RemoteNotFoundError(NotFoundError):
+    """No remote of that name."""
+
+
+@dataclass(eq=False)
 class ObjectNotFoundError(NotFoundError):
     """A digest is in no store: a node, commit or tensor is absent."""
 
@@ -252,6 +286,11 @@ class TagExistsError(AlreadyExistsError):
 
 
 @dataclass(eq=False)
+class RemoteExistsError(AlreadyExistsError):
+    """A remote of that name exists."""
+
+
+@dataclass(eq=False)
 class DestinationExistsError(AlreadyExistsError):
     """An export would write over a file that is there already."""
 
@@ -272,8 +311,33 @@ class NothingToCommitError(StateError):
 
 
 @dataclass(eq=False)
+class EmptyPickError(NothingToCommitError):
+    """Nothing of what was to be picked or reverted is left to change here."""
+
+
+@dataclass(eq=False)
+class MergeInProgressError(StateError):
+    """A merge, cherry-pick or revert waits in the staging area, and the call would lose it."""
+
+
+@dataclass(eq=False)
+class NoMergeInProgressError(StateError):
+    """No merge, cherry-pick or revert waits in the staging area."""
+
+
+@dataclass(eq=False)
+class OpenConflictsError(StateError):
+    """A merge has conflicts that nobody has decided yet."""
+
+
+@dataclass(eq=False)
 class NothingToUndoError(StateError):
     """The operation log holds nothing that can be undone."""
+
+
+@dataclass(eq=False)
+class NothingToStashError(StateError):
+    """Nothing is staged, or nothing of what was asked for."""
 
 
 @dataclass(eq=False)
@@ -317,6 +381,11 @@ class IdentityMissingError(StateError):
 
 
 @dataclass(eq=False)
+class UntrustedCommitError(StateError):
+    """A commit has no good signature of an allowed signer."""
+
+
+@dataclass(eq=False)
 class ConflictError(TensorVCSError):
     """Two changes exclude each other; `problem` says which."""
 
@@ -332,6 +401,11 @@ class MergeConflictError(ConflictError):
 
     problem: str
     conflicts: Sequence[Any] = ()
+
+
+@dataclass(eq=False)
+class NonFastForwardError(ConflictError):
+    """The remote has commits that the branch here has not."""
 
 
 @dataclass(eq=False)
@@ -433,6 +507,16 @@ class RemoteError(TensorVCSError):
 
     def describe(self) -> str:
         return self.problem
+
+
+@dataclass(eq=False)
+class ConnectionLostError(RemoteError):
+    """A remote does not answer, or not to the end; another try may succeed."""
+
+
+@dataclass(eq=False)
+class AccessDeniedError(RemoteError):
+    """A remote does not know the token, or the token has not the right."""
 
 
 def _shorten(key: object, limit: int = 80) -> str:

@@ -6,6 +6,8 @@ This module alone opens real storage; all below it works on the three store prot
 from __future__ import annotations
 
 import datetime as dt
+import os
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +18,29 @@ from tensorvcs.checkout.areas import (
     Writer,
     columns_of,
     read_staging,
+    staging_base,
 )
+from tensorvcs.checkout.bisecting import Bisect, BisectRules
+from tensorvcs.checkout.detached import DetachedArea
 from tensorvcs.checkout.editor import EditableCheckout
+from tensorvcs.checkout.merge_in_progress import MergeInProgress, keep_merge
+from tensorvcs.checkout.picking import PickMode, pick_commits
 from tensorvcs.checkout.reader import Checkout
+from tensorvcs.checkout.ref_moves import RefMove, describe_changes
+from tensorvcs.checkout.stash import (
+    Stash,
+    StashRecord,
+    apply_stash,
+    drop_stash,
+    find_stash,
+    iter_records,
+    list_stashes,
+    push_stash,
+    reset_part,
+)
 from tensorvcs.checkout.transaction import Transaction
+from tensorvcs.checkout.trials import Trials
+from tensorvcs.connections import connected, open_bundle, promisor_of, resolve_url
 from tensorvcs.display.html import table_html, value_html
 from tensorvcs.errors import (
     BareRepositoryError,
@@ -29,6 +50,10 @@ from tensorvcs.errors import (
     ClosedError,
     CorruptionError,
     InvalidInputError,
+    MergeInProgressError,
+    ObjectNotFoundError,
+    RemoteExistsError,
+    RemoteNotFoundError,
     TagExistsError,
     TagNotFoundError,
     UncommittedChangesError,
@@ -36,17 +61,30 @@ from tensorvcs.errors import (
     with_hint,
 )
 from tensorvcs.history.ancestry import is_ancestor, merge_bases, walk
+from tensorvcs.history.blamed import blame_column
 from tensorvcs.history.commit import Commit, change_refs, check_message, load_commit
 from tensorvcs.history.diff import Diff, diff_columns
 from tensorvcs.history.log import filter_log
-from tensorvcs.history.merge import MergeResult, merge_commits
-from tensorvcs.history.operations import Operation, list_operations, plan_undo
+from tensorvcs.history.merge import (
+    MergePlan,
+    MergePreview,
+    MergeResult,
+    merge_commits,
+    preview_merge,
+)
+from tensorvcs.history.merge_progress import merge_reach, read_merge
+from tensorvcs.history.operations import Operation, changes_to, list_operations, plan_undo
+from tensorvcs.history.past_refs import PastRefs, find_operation, plan_restore
+from tensorvcs.history.picking import PickRequest
+from tensorvcs.history.placing import plan_branches
+from tensorvcs.history.policies import Policies
 from tensorvcs.history.refs import (
     BRANCHES,
     HEAD,
+    MERGE,
+    REMOTE_BRANCHES,
     STAGING,
     TAGS,
-    branch_commit,
     check_ref_name,
     current_branch,
     decode_ref,
@@ -55,32 +93,73 @@ from tensorvcs.history.refs import (
     encode_tag_ref,
     read_annotation,
 )
-from tensorvcs.history.revisions import resolve
+from tensorvcs.history.revisions import resolve, split_range
+from tensorvcs.history.sample_history import sample_history
+from tensorvcs.history.selection import Selection
+from tensorvcs.history.signatures import SignatureCheck, check_signature
 from tensorvcs.history.snapshot import read_snapshot
 from tensorvcs.maintenance.statistics import Statistics, gather_statistics
 from tensorvcs.maintenance.verify import VerifyReport, ref_commits, verify_repository
 from tensorvcs.objects.commit import Identity, TagObject, Timestamp, check_metadata, is_unicode
+from tensorvcs.signing.allowed_signers import AllowedSigners
+from tensorvcs.signing.ed25519 import is_signed_by
+from tensorvcs.signing.signer import check_signer
 from tensorvcs.storage.folder import (
     Folder,
     create_folder,
+    find_folder,
     open_folder,
     read_settings,
     write_settings,
 )
 from tensorvcs.storage.hdf5_tensors import Hdf5Tensors
-from tensorvcs.storage.interfaces import RefChange, Stores
+from tensorvcs.storage.interfaces import ObjectStore, RefChange, Stores
 from tensorvcs.storage.lmdb_environment import LmdbEnvironment
 from tensorvcs.storage.lmdb_objects import LmdbObjects
 from tensorvcs.storage.lmdb_refs import LmdbRefs
+from tensorvcs.storage.local_file import new_file
 from tensorvcs.storage.lock import StagingLock
+from tensorvcs.sync.bundle import (
+    Bundle,
+    check_bundle,
+    check_receiver,
+    describe_bundle,
+    part_of_clone,
+    plan_bundle,
+    write_bundle,
+)
+from tensorvcs.sync.fetch import FetchResult, fetch
+from tensorvcs.sync.filters import Filter
+from tensorvcs.sync.push import PushResult, delete_remote_ref, push_branch, push_tag
+from tensorvcs.sync.remotes import (
+    DEFAULT_REMOTE,
+    Remote,
+    check_remote_name,
+    check_url,
+    read_remotes,
+    remote_branch,
+    remote_settings,
+    shown_url,
+)
+from tensorvcs.sync.values import fetch_values
 from tensorvcs.tree.nodes import Nodes
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
+    from tensorvcs.checkout.bisecting import Within
+    from tensorvcs.checkout.trials import VersionTest
+    from tensorvcs.history.bisect import BisectStep
+    from tensorvcs.history.bisect_result import BisectResult
+    from tensorvcs.history.blamed import Blame
+    from tensorvcs.history.conflicts import Conflict
     from tensorvcs.history.merge import Strategy
+    from tensorvcs.history.picking import PickVerb
+    from tensorvcs.history.sample_history import SampleHistory
+    from tensorvcs.objects.key_patterns import KeyPattern
+    from tensorvcs.signing.signer import Signer
+    from tensorvcs.sync.transfer import Progress, Transferred
 
 DEFAULT_BRANCH = "main"
 
@@ -134,22 +213,150 @@ def open_repository(path: str | os.PathLike[str] = ".") -> Repository:
     return Repository(open_folder(Path(path)))
 
 
+def clone(
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    branch: str | None = None,
+    columns: Sequence[str] | None = None,
+    keys: Sequence[str] | None = None,
+    max_bytes: int | None = None,
+    sample: str = "first",
+    seed: int = 0,
+    lazy: bool = True,
+    bare: bool = False,
+    user_name: str | None = None,
+    user_email: str | None = None,
+    progress: Progress | None = None,
+) -> Repository:
+    """Copy a repository, whole or in part, and open the copy.
+
+    Parameters
+    ----------
+    source : path or str
+        Where it is: a path or a URL. It becomes the remote ``origin``.
+    path : path
+        The folder of the copy; made when it is missing. A clone that was interrupted goes on.
+    branch : str, optional
+        The branch to be on, and the only one to fetch; all, and that of the source, when omitted.
+    columns : sequence of str, optional
+        Only the trees and values of these columns.
+    keys : sequence of str, optional
+        Only the values of samples whose key fits one of these patterns.
+    max_bytes : int, optional
+        Of the values of the newest version, at most so many bytes.
+    sample : {"first", "random", "stratified:COLUMN"}
+        Which samples come first under `max_bytes`.
+    seed : int
+        Of ``random`` and ``stratified``; the same seed takes the same samples everywhere.
+    lazy : bool
+        Whether what was left out is fetched from the source when it is read; otherwise reading
+        it raises ObjectNotFoundError.
+    bare : bool
+        Without a staging area.
+
+    Raises
+    ------
+    RepositoryNotFoundError, RemoteError
+        There is no repository at `source`, or it does not answer.
+    RepositoryExistsError, InvalidInputError
+        `path` is another repository, or not empty.
+    BranchNotFoundError, ColumnNotFoundError
+
+    Notes
+    -----
+    The whole history comes, with the trees of the columns that are wanted: keys, diffs, blame
+    and merges are those of a full clone.
+    """
+    chosen = Filter(
+        None if columns is None else tuple(columns),
+        None if keys is None else tuple(keys),
+        max_bytes,
+        sample,
+        seed,
+    )
+    url = resolve_url(check_url(os.fspath(source)))
+    with connected(url) as connection:
+        head = branch or current_branch(connection.stores.refs)
+        if branch is not None and connection.stores.refs.get(BRANCHES + branch) is None:
+            place = shown_url(url)
+            raise BranchNotFoundError(f"the repository at {place} has no branch {branch!r}")
+        if connection.bundle is not None:
+            chosen = part_of_clone(connection.bundle, url, chosen)
+    repository = _interrupted_clone(Path(path), url)
+    if repository is None:
+        _check_empty(Path(path))
+        repository = init(path, user_name, user_email, bare=bare)
+        repository.add_remote(DEFAULT_REMOTE, url, part=chosen, lazy=lazy)
+    try:
+        repository._finish_clone(head, None if branch is None else [branch], progress)
+    except BaseException:
+        repository.close()
+        raise
+    return repository
+
+
+def verify_bundle(path: str | os.PathLike[str], *, progress: Progress | None = None) -> Bundle:
+    """Read all of a bundle, hash what is in it, and tell what it holds.
+
+    Parameters
+    ----------
+    path : path
+    progress : callable, optional
+        Called with what was read so far, a `Transferred`.
+
+    Raises
+    ------
+    RepositoryNotFoundError, UnsupportedFormatError
+        There is no file at `path`, or it is no bundle.
+    ObjectDamagedError, DigestMismatchError
+        It is not what was written; it may have been cut off.
+    """
+    bundle = open_bundle(Path(path), is_checked=True)
+    check_bundle(bundle, progress)
+    return describe_bundle(bundle)
+
+
+def _interrupted_clone(path: Path, url: str) -> Repository | None:
+    """Return the repository of a clone of `url` that did not come to its end, or None."""
+    folder = find_folder(path.expanduser().absolute())
+    if folder is None or folder.path != path.expanduser().absolute():
+        return None
+    remote = read_remotes(read_settings(folder)).get(DEFAULT_REMOTE)
+    if remote is None or remote.url != url:
+        return None
+    repository = Repository(folder)
+    if not repository.branches:
+        return repository
+    repository.close()
+    return None
+
+
+def _check_empty(path: Path) -> None:
+    if path.is_dir() and any(path.iterdir()) and find_folder(path.expanduser().absolute()) is None:
+        raise InvalidInputError(f"{path} is not empty; a clone needs a new or an empty folder")
+
+
 class Repository:
     """A repository of tensor columns under version control. Opened by `init` and `open`."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, at_operation: int | None = None) -> None:
         self._folder = folder
         environment = LmdbEnvironment(folder.lmdb_folder)
         self._environment = environment
         self._tensors = Hdf5Tensors(folder.root, environment)
         self._objects = LmdbObjects(environment)
-        self._stores = Stores(
-            self._objects, self._tensors, LmdbRefs(environment), environment.write
-        )
+        refs = LmdbRefs(environment)
+        self._stores = Stores(self._objects, self._tensors, refs, environment.write)
+        self._past: PastRefs | None = None
+        if at_operation is not None:
+            self._past = PastRefs(refs, at_operation)
+            self._stores = Stores(self._objects, self._tensors, self._past, self._past.transaction)
         self._nodes = Nodes(self._stores.objects)
         self._clock: Callable[[], dt.datetime] = _local_now
         self._recorded_as: Identity | None = None
         self._is_closed = False
+        self._use_promisor()
 
     # Its life
 
@@ -173,13 +380,14 @@ class Repository:
     ) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return open_repository, (str(self.path),)
+    def __reduce__(self) -> tuple[Any, tuple[str, int | None]]:
+        return _reopen, (str(self.path), None if self._past is None else self._past.number)
 
     def __repr__(self) -> str:
         if self._is_closed:
             return f"<Repository {self.path} (closed)>"
-        return f"<Repository {self.path} on {self.head!r}: {len(self.branches)} branches>"
+        when = "" if self._past is None else f" as it was after operation {self._past.number}"
+        return f"<Repository {self.path} on {self.head!r}{when}: {len(self.branches)} branches>"
 
     def _repr_html_(self) -> str:
         rows = [
@@ -225,6 +433,7 @@ class Repository:
             raise InvalidInputError(f"option name {name!r} is not of the form 'section.name'")
         if value is not None and not (isinstance(value, str) and is_unicode(value)):
             raise InvalidInputError(f"the value of option {name!r} is no text: {value!r}")
+        self._check_present()
         settings = read_settings(self._folder)
         if value is None:
             settings.pop(name, None)
@@ -234,6 +443,7 @@ class Repository:
                 Identity(probe["user.name"], probe["user.email"])
             settings[name] = value
         write_settings(self._folder, settings)
+        self._use_promisor()
 
     def record_as(
         self, user: Identity | None = None, clock: Callable[[], dt.datetime] | None = None
@@ -302,7 +512,8 @@ class Repository:
         RevisionNotFoundError, AmbiguousRevisionError, RevisionSyntaxError
         """
         stores = self._check_open()
-        return load_commit(stores.objects, resolve(stores.objects, stores.refs, revision))
+        digest = resolve(stores.objects, stores.refs, revision, self._clock)
+        return load_commit(stores.objects, digest)
 
     def _resolve_any(self, revision: str | Commit) -> Commit:
         return revision if isinstance(revision, Commit) else self.resolve(revision)
@@ -442,9 +653,46 @@ class Repository:
             change = RefChange(HEAD, refs.get(HEAD), encode_symbolic_ref(BRANCHES + name))
             self._move([change], "switch", f"from {self.head} to {name}")
 
+    def place_branches(
+        self, targets: Mapping[str, str | Commit], *, description: str, head: str | None = None
+    ) -> None:
+        """Make branches, or move them forward, in one operation that `undo` takes back.
+
+        Parameters
+        ----------
+        targets : mapping of str to revision or Commit
+        description : str
+            For the operation log.
+        head : str, optional
+            The branch to be on when the current one has no commits yet and is not among them.
+
+        Raises
+        ------
+        RefNameError, RevisionNotFoundError
+        BranchExistsError
+            A branch is there, and its commit is no ancestor of its target; nothing was changed.
+        UncommittedChangesError
+            The current branch would move and the staging area has changes.
+        StagingLockedError
+        """
+        stores = self._check_open()
+        commits = {name: self._resolve_any(target).digest for name, target in targets.items()}
+        touches_staging = not self.is_bare and (head is not None or self.head in commits)
+        with self._staging_lock() if touches_staging else nullcontext(), stores.transaction():
+            changes = plan_branches(stores, commits)
+            current = BRANCHES + self.head
+            if head is not None and stores.refs.get(current) is None and self.head not in commits:
+                symbolic = encode_symbolic_ref(BRANCHES + head)
+                changes.append(RefChange(HEAD, stores.refs.get(HEAD), symbolic))
+            if not self.is_bare and any(change.name in (current, HEAD) for change in changes):
+                self._check_clean(f"move branch {self.head!r}")
+            if changes:
+                self._move(changes, "branch", description)
+
     def _switch_to_new(self, name: str) -> None:
         """Make a branch at HEAD and switch to it; what is staged comes along."""
         check_ref_name(name, "branch")
+        self._check_no_merge("switch branches")
         refs = self._stores.refs
         if refs.get(BRANCHES + name) is not None:
             raise BranchExistsError(f"branch {name!r} exists already")
@@ -494,7 +742,12 @@ class Repository:
         column: str | None = None,
         key: Any = None,
         author: str | None = None,
+        grep: str | None = None,
         since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        metadata: Mapping[str, str] | None = None,
+        merges: bool | None = None,
+        first_parent: bool = False,
         limit: int | None = None,
     ) -> Iterator[Commit]:
         """Iterate over the commits that a revision reaches, newest first.
@@ -502,6 +755,7 @@ class Repository:
         Parameters
         ----------
         revision : str or Commit
+            A range ``A..B`` is what B reaches and A does not; a side left out is HEAD.
         column : str, optional
             Only commits that changed the column.
         key : str or int, optional
@@ -509,18 +763,30 @@ class Repository:
             subsample.
         author : str, optional
             Only commits whose author's name or mail contains this text, in any case.
-        since : datetime, optional
-            Only commits made at that time or later; without a time zone it is local time.
+        grep : str, optional
+            Only commits whose message contains this text, in any case.
+        since, until : datetime, optional
+            Only commits made at that time or later, or earlier; without a time zone it is local
+            time.
+        metadata : mapping of str to str, optional
+            Only commits that have all these pairs.
+        merges : bool, optional
+            Only merges, or with False only commits that are none.
+        first_parent : bool
+            Whether to follow only the first parent of a merge.
         limit : int, optional
 
         Notes
         -----
-        Lazy: a commit is read when its turn comes. With `column` or `key` a commit costs a
-        look-up in the trees of its parents.
+        Lazy: a commit is read when its turn comes; of a range, all commits are read first. With
+        `column` or `key` a commit costs a look-up in the trees of its parents.
         """
-        start = self._resolve_any(revision)
+        sides = split_range(revision) if isinstance(revision, str) else None
+        without = [] if sides is None else [self.resolve(sides[0]).digest]
+        start = self._resolve_any(revision if sides is None else sides[1])
         stores = self._check_open()
-        commits = (Commit(d, o) for d, o in walk(stores.objects, [start.digest]))
+        walked = walk(stores.objects, [start.digest], without=without, first_parent=first_parent)
+        commits = (Commit(digest, found) for digest, found in walked)
         return filter_log(
             commits,
             stores.objects,
@@ -528,9 +794,168 @@ class Repository:
             column=column,
             key=key,
             author=author,
+            grep=grep,
             since=since,
+            until=until,
+            metadata=metadata,
+            merges=merges,
             limit=limit,
         )
+
+    def blame(
+        self, column: str, revision: str | Commit = "HEAD", keys: Iterable[Any] | None = None
+    ) -> Blame:
+        """Tell for each sample of a column which commit last changed it.
+
+        Parameters
+        ----------
+        column : str
+            Its name at `revision`; where it had another name before, it is followed.
+        revision : str or Commit
+        keys : iterable, optional
+            Only these samples; of a nested column pairs, or the key of a sample for all it has.
+
+        Returns
+        -------
+        Blame
+            A mapping from key to commit, with `by_author()`, `by_commit()` and `changed_by()`.
+
+        Raises
+        ------
+        RevisionNotFoundError, ColumnNotFoundError, SampleNotFoundError, InvalidKeyError
+
+        Notes
+        -----
+        Reads the leaves of the column once, and of each commit back to the last one that counts its
+        snapshot and the nodes that differ from its parents. With `keys` no leaf that has none of
+        them.
+        """
+        objects = self._check_open().objects
+        return blame_column(objects, self._nodes, self._resolve_any(revision), column, keys)
+
+    def history(self, column: str, key: Any, revision: str | Commit = "HEAD") -> SampleHistory:
+        """Iterate over the changes of one sample, newest first; a deleted one has a history too.
+
+        Parameters
+        ----------
+        column : str
+            Its name at `revision`; where it had another name before, it is followed.
+        key : str, int or tuple
+            Of a nested column a pair (sample, subsample), or a sample with all its subsamples.
+        revision : str or Commit
+
+        Returns
+        -------
+        SampleHistory
+            An iterator of changes, each with `commit`, `before`, `after` and `size`.
+
+        Raises
+        ------
+        RevisionNotFoundError, InvalidKeyError
+        ColumnNotFoundError, SampleNotFoundError
+            No commit that `revision` reaches ever had it.
+
+        Notes
+        -----
+        Lazy. A merge counts when the sample differs from every parent; where one parent has the
+        same value, the walk goes on there alone.
+        """
+        stores = self._check_open()
+        commit = self._resolve_any(revision)
+        return sample_history(stores.objects, self._nodes, stores.tensors, commit, column, key)
+
+    def bisect(
+        self,
+        good: str | Commit | Sequence[str | Commit],
+        bad: str | Commit,
+        test: VersionTest,
+        *,
+        within: Within = False,
+        lower_is_better: bool = False,
+        share: float = 0.5,
+        tolerance: float = 0.0,
+        separator: str = "/",
+        source_key: str = "source",
+        whole_samples: bool = True,
+        max_tests: int | None = 1000,
+        progress: Callable[[int, int | None], None] | None = None,
+        on_step: Callable[[BisectStep], None] | None = None,
+    ) -> BisectResult:
+        """Find the commit that made a test worse, and with `within` what in it did.
+
+        Parameters
+        ----------
+        good : str, Commit or sequence of them
+            Ancestors of `bad`.
+        bad : str or Commit
+        test : callable
+            Called with a `Checkout`. Returns True for a good version and False for a bad one, or a
+            score, or `tensorvcs.SKIP` when it can say nothing. Must depend on nothing but the
+            columns: versions of equal content are tested once.
+        within : bool or {"commit", "range"}
+            Search inside of the first bad commit, in what changed since its first parent; or in
+            all that changed from the first good commit to `bad`. Parts of the changes are applied
+            to the earlier version and tested, by column, source, keys and sample.
+        lower_is_better : bool
+            Of scores, such as a loss.
+        share : float
+            A group of changes harms when its effect is at least this part of what it were if the
+            drop were spread evenly over all changed samples.
+        tolerance : float
+            Differences of scores that are noise. Samples whose effect is smaller are not told
+            apart, which saves tests: for the score of a trained model name one.
+        separator : str
+            What stands between the groups in a text key, as in ``cats/1``.
+        source_key : str
+            The metadata of a commit that names where its samples are from; its author when it has
+            none.
+        whole_samples : bool
+            Whether a sample that was added, or deleted, in several columns at once is tried as
+            one, so that each version has pictures and labels of the same samples.
+        max_tests : int, optional
+            How often `test` may run; what was not found by then is in the result.
+        progress : callable, optional
+            Called after each test with the number of tests so far, and about how many it will be
+            or None.
+        on_step : callable, optional
+            Called with each step, when it is done.
+
+        Returns
+        -------
+        BisectResult
+            `commit`, `before`, `after`, `suspects`, `tested`, `culprits`.
+
+        Raises
+        ------
+        RevisionNotFoundError
+        UnrelatedHistoriesError
+            The commits have no ancestor in common.
+        InvalidInputError
+            A good commit is no ancestor of the bad one; the test says that the ends are the wrong
+            way round, or returns something else.
+
+        Notes
+        -----
+        About ``log2(n)`` tests for n commits. Inside of a commit ``2 k + 4 k log2(n / k)`` tests
+        at most, about, for n changed samples of which k harm by themselves; what a part costs
+        beside its test follows the changes. Parts are stored as commits that no branch names, and
+        the next collection of garbage drops them.
+        """
+        stores = self._check_open()
+        goods = [good] if isinstance(good, (str, Commit)) else list(good)
+        rules = BisectRules(
+            within,
+            lower_is_better,
+            share,
+            tolerance,
+            separator,
+            source_key,
+            whole_samples,
+            max_tests,
+        )
+        trials = Trials(stores, self._nodes, test, max_tests=max_tests)
+        search = Bisect(stores, self._nodes, trials, rules, progress=progress, on_step=on_step)
+        return search.run([self._resolve_any(one) for one in goods], self._resolve_any(bad))
 
     def merge_base(self, a: str | Commit, b: str | Commit) -> Commit | None:
         """Return a best common ancestor of two revisions, None when they have none."""
@@ -569,7 +994,9 @@ class Repository:
         message: str | None = None,
         strategy: Strategy = "fail",
         author: Identity | str | None = None,
+        metadata: Mapping[str, str] | None = None,
         fast_forward: bool = True,
+        keep_conflicts: bool = False,
     ) -> MergeResult:
         """Merge a revision into a branch.
 
@@ -579,43 +1006,77 @@ class Repository:
         into : str, optional
             A branch; the current one when omitted.
         message : str, optional
-        strategy : {"fail", "ours", "theirs"}
-            What a conflict does: raise, or take the value of one side. Either way
-            `MergeResult.conflicts` or the error lists every conflict.
+        strategy : str, function, or mapping of str to one of these
+            What a conflict does: ``fail`` raises, unless the column's schema keeps a policy;
+            ``ours``, ``theirs`` and ``newest`` take the value of a side; ``union``, ``mean``,
+            ``max`` and ``majority`` make one of both (see `tensorvcs.history.combining`). A
+            function is called as ``f(base, ours, theirs, key)`` with None where a side has no
+            value, and returns the value, `tensorvcs.DELETED`, or `tensorvcs.UNDECIDED`. A mapping
+            has one of these by column, and under ``"*"`` for all others.
+            `MergeResult.conflicts` lists what was decided, and the error what was not.
         author : Identity or str, optional
             ``Name <mail>``; the user of the repository when omitted.
+        metadata : mapping of str to str, optional
+            Kept with the merge commit; a fast-forward makes none.
         fast_forward : bool
             Whether to move the branch without a merge commit where that is possible.
+        keep_conflicts : bool
+            Whether to keep conflicts that no strategy decides: the merge so far is staged, the
+            branch stays, and `merge_in_progress` decides them and finishes.
 
         Raises
         ------
         MergeConflictError
             Both sides changed the same samples; nothing was changed.
+        MergeInProgressError
+            Another merge waits in the staging area.
         UnrelatedHistoriesError
             No common ancestor.
         UncommittedChangesError
             The branch is the current one and the staging area has changes.
+        InvalidInputError, ColumnNotFoundError, SchemaMismatchError
+            There is no such strategy or column, the strategy has no meaning for the column, or
+            the value that it made does not fit; nothing was changed.
         """
-        stores = self._check_open()
+        self._check_open()
+        stores = self._writer_stores()
         theirs = self._resolve_any(revision)
         branch = self.head if into is None else into
         if stores.refs.get(BRANCHES + branch) is None:
             raise BranchNotFoundError(f"no branch {branch!r} to merge into, or it has no commits")
         name = revision if isinstance(revision, str) else theirs.short_id
+        text = message or f"Merge {name} into {branch}"
+        who = self._writer.author(Identity.of(author))
+        pairs = check_metadata(metadata)
+        if keep_conflicts:
+            self._check_not_bare()
+            if branch != self.head:
+                raise with_hint(
+                    InvalidInputError(
+                        f"conflicts are kept in the staging area, which is of branch {self.head!r}"
+                    ),
+                    f"switch first: tvcs switch {branch}",
+                )
+
+        def keep(plan: MergePlan) -> None:
+            # Without a given author, who finishes the merge is its author.
+            given = Identity.of(author)
+            keep_merge(stores, self._nodes, plan, text, given, self._writer, pairs)
 
         def run() -> MergeResult:
-            with stores.transaction():
-                return merge_commits(
-                    stores,
-                    self._nodes,
-                    branch,
-                    theirs,
-                    strategy=strategy,
-                    author=self._writer.author(Identity.of(author)),
-                    now=self._now(),
-                    message=message or f"Merge {name} into {branch}",
-                    allow_fast_forward=fast_forward,
-                )
+            return merge_commits(
+                stores,
+                self._nodes,
+                branch,
+                theirs,
+                strategy=strategy,
+                author=who,
+                now=self._now(),
+                message=text,
+                metadata=pairs,
+                allow_fast_forward=fast_forward,
+                keep=keep if keep_conflicts else None,
+            )
 
         if branch != self.head or self.is_bare:
             result = run()
@@ -626,30 +1087,262 @@ class Repository:
         self._upkeep()
         return result
 
-    def reset(self, revision: str | Commit = "HEAD") -> Commit:
-        """Move the current branch to a revision and drop what is staged; `undo` takes it back.
+    def preview_merge(
+        self,
+        revision: str | Commit,
+        into: str | None = None,
+        *,
+        strategy: Strategy = "fail",
+        fast_forward: bool = True,
+    ) -> MergePreview:
+        """Return what `merge` would do: the changes, the conflicts, and what would be decided.
 
         Raises
         ------
-        RevisionNotFoundError
-            Nothing has that name; before the first commit ``edit().reset()`` drops what is staged.
-        StagingLockedError, BareRepositoryError
+        BranchNotFoundError, UnrelatedHistoriesError
+        InvalidInputError, ColumnNotFoundError, SchemaMismatchError
+            As `merge`.
+
+        Notes
+        -----
+        Nothing is written, and no lock is taken.
         """
         stores = self._check_open()
+        return preview_merge(
+            stores,
+            self._nodes,
+            self.head if into is None else into,
+            self._resolve_any(revision),
+            strategy=strategy,
+            allow_fast_forward=fast_forward,
+        )
+
+    @property
+    def merge_in_progress(self) -> MergeInProgress | None:
+        """The merge, cherry-pick or revert that waits in the staging area, or None.
+
+        It was begun with ``keep_conflicts=True``. It lists its conflicts and decides them, and
+        finishes with a commit or is given up.
+        """
+        refs = self._check_open().refs
+        if refs.get(MERGE) is None:
+            return None
+        return MergeInProgress(
+            self._writer_stores(), self._nodes, self._writer, self._staging_lock, self.edit
+        )
+
+    @property
+    def conflicts(self) -> Sequence[Conflict]:
+        """The open conflicts of the merge in progress; none when there is no merge."""
+        merge = self.merge_in_progress
+        return () if merge is None else merge.conflicts
+
+    def cherry_pick(
+        self,
+        revision: str | Commit,
+        *,
+        columns: str | Iterable[str] | None = None,
+        keys: KeyPattern | Iterable[KeyPattern] | None = None,
+        author: str | None = None,
+        mainline: int | None = None,
+        strategy: Strategy = "fail",
+        message: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        keep_conflicts: bool = False,
+        each: bool = False,
+        stage_only: bool = False,
+    ) -> Commit:
+        """Make the change of a commit, or of a range of commits, on the current branch.
+
+        Parameters
+        ----------
+        revision : str or Commit
+            A commit, or a range ``A..B``: what B reaches and A does not, without merges.
+        columns : str or iterable of str, optional
+            Only these columns.
+        keys : str, int or iterable of them, optional
+            Only samples with these keys, globs such as ``cat/*``, or ranges such as ``0:100``; in
+            a nested column the keys of samples.
+        author : str, optional
+            Only commits whose author's name or mail contains this text, in any case.
+        mainline : int, optional
+            For a merge commit: the parent, from 1, that the change is seen from.
+        strategy : str, function, or mapping of str to one of these
+            What decides conflicts, as of `merge`; theirs is what is picked.
+        message : str, optional
+            The one of the commit when omitted; a list of commits for a range.
+        metadata : mapping of str to str, optional
+            Kept with the new commit, beside that of the original.
+        keep_conflicts : bool
+            Whether to keep the conflicts that are left, as `merge` does.
+        each : bool
+            Whether each commit of a range becomes a commit; otherwise they become one.
+        stage_only : bool
+            Whether to stage the change without a commit.
+
+        Returns
+        -------
+        Commit
+            What the branch points at now: the new commit, with the author, the time and the
+            metadata of the original and ``cherry-picked-from``. When conflicts were kept or with
+            `stage_only` the branch has not moved.
+
+        Raises
+        ------
+        MergeConflictError
+            Conflicts are left; nothing was changed.
+        EmptyPickError
+            No commit fits, nothing that is selected was changed, or all of it is here already.
+        MainlineError
+            A merge commit without `mainline`, or there is no such parent.
+        UncommittedChangesError, MergeInProgressError, StagingLockedError
+        RevisionNotFoundError, ColumnNotFoundError, InvalidInputError, SchemaMismatchError
+
+        Notes
+        -----
+        Cost follows the changes that are picked.
+        """
+        mode = PickMode(keep_conflicts, each, stage_only)
+        selection = Selection.of(columns, keys)
+        request = self._pick_request(
+            "cherry-pick", revision, selection, author, mainline, message, metadata
+        )
+        return self._pick(request, strategy, mode)
+
+    def revert(
+        self,
+        revision: str | Commit,
+        *,
+        columns: str | Iterable[str] | None = None,
+        keys: KeyPattern | Iterable[KeyPattern] | None = None,
+        author: str | None = None,
+        mainline: int | None = None,
+        strategy: Strategy = "fail",
+        message: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        keep_conflicts: bool = False,
+        each: bool = False,
+        stage_only: bool = False,
+    ) -> Commit:
+        """Take back the change of a commit, or of a range of commits, on the current branch.
+
+        The newest commit of a range is taken back first. Theirs is what was before a commit.
+
+        Parameters
+        ----------
+        revision, columns, keys, author, mainline, strategy, message, metadata
+            As of `cherry_pick`: ``revert("v1..HEAD", author="uni-3", columns="labels")`` takes
+            back all that one contributor did to one column since v1.
+        keep_conflicts, each, stage_only : bool
+            As of `cherry_pick`.
+
+        Returns
+        -------
+        Commit
+            What the branch points at now: the new commit, with ``reverts`` in its metadata. When
+            conflicts were kept or with `stage_only` the branch has not moved.
+
+        Raises
+        ------
+        As `cherry_pick`.
+        """
+        mode = PickMode(keep_conflicts, each, stage_only)
+        selection = Selection.of(columns, keys)
+        request = self._pick_request(
+            "revert", revision, selection, author, mainline, message, metadata
+        )
+        return self._pick(request, strategy, mode)
+
+    def _pick_request(
+        self,
+        verb: PickVerb,
+        revision: str | Commit,
+        selection: Selection,
+        author: str | None,
+        mainline: int | None,
+        message: str | None,
+        metadata: Mapping[str, str] | None,
+    ) -> PickRequest:
+        sides = split_range(revision) if isinstance(revision, str) else None
+        end = self._resolve_any(revision if sides is None else sides[1])
+        return PickRequest(
+            verb,
+            revision if isinstance(revision, str) else end.short_id,
+            end,
+            None if sides is None else self.resolve(sides[0]).digest,
+            selection,
+            author,
+            mainline,
+            None if message is None else check_message(message),
+            check_metadata(metadata),
+        )
+
+    def _pick(self, request: PickRequest, strategy: Strategy, mode: PickMode) -> Commit:
+        self._writer.author(None)
+        policies = Policies.of(strategy)
+        if mode.keeps_conflicts or mode.is_staged_only:
+            self._check_not_bare()
+        with nullcontext() if self.is_bare else self._staging_lock():
+            if not self.is_bare:
+                self._check_clean(request.verb)
+            stores, branch = self._writer_stores(), self.head
+            made = pick_commits(stores, self._nodes, branch, request, policies, mode, self._writer)
+        self._upkeep()
+        return made
+
+    def reset(
+        self,
+        revision: str | Commit = "HEAD",
+        *,
+        columns: str | Iterable[str] | None = None,
+        keys: KeyPattern | Iterable[KeyPattern] | None = None,
+    ) -> Commit | None:
+        """Move the current branch to a revision and drop what is staged; `undo` takes it back.
+
+        A merge that waits in the staging area is dropped with it.
+
+        Parameters
+        ----------
+        revision : str or Commit
+            HEAD, which may have no commit yet, only drops what is staged.
+        columns, keys : optional
+            Drop only the staged changes of these columns, or of keys that fit these patterns, as
+            `stash` takes them; the branch stays.
+
+        Returns
+        -------
+        Commit or None
+            What the branch points at now; None before the first commit.
+
+        Raises
+        ------
+        RevisionNotFoundError, ColumnNotFoundError
+        InvalidInputError
+            Columns or keys are given with another revision than HEAD, or are not legal.
+        StagingLockedError, BareRepositoryError
+        """
+        self._check_open()
         self._check_not_bare()
-        refs = stores.refs
+        selection = Selection.of(columns, keys)
+        if not selection.is_everything and revision != "HEAD":
+            raise InvalidInputError("columns and keys are reset to HEAD, not to another revision")
         # Resolved inside the transaction, so that no commit made meanwhile is left behind.
-        with self._staging_lock(), stores.transaction():
-            branch = self.head
-            name = BRANCHES + branch
-            commit = self._resolve_any(revision)
-            changes = [
-                RefChange(name, refs.get(name), encode_commit_ref(commit.digest)),
-                RefChange(STAGING, refs.get(STAGING), None),
-            ]
-            changes = [change for change in changes if change.before != change.after]
+        with self._changing_refs() as stores:
+            branch, refs = self.head, stores.refs
+            before = refs.get(BRANCHES + branch)
+            commit = None
+            if before is not None or revision != "HEAD":
+                commit = self._resolve_any(revision)
+            if not selection.is_everything:
+                user, now = self._writer.user_name, self._now()
+                reset_part(stores, self._nodes, branch, selection, user=user, now=now)
+                return commit
+            after = None if commit is None else encode_commit_ref(commit.digest)
+            wanted = {BRANCHES + branch: after, STAGING: None, MERGE: None}
+            changes = changes_to(refs, wanted)
             if changes:
-                self._move(changes, "reset", f"{branch} to {commit.short_id}")
+                there = "no commit" if commit is None else commit.short_id
+                self._move(changes, "reset", f"{branch} to {there}")
         return commit
 
     # The operation log
@@ -670,9 +1363,7 @@ class Repository:
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise InvalidInputError(f"cannot undo {n!r} operations; expected 1 or more")
-        stores = self._check_open()
-
-        def run() -> list[Operation]:
+        with self._changing_refs() as stores:
             undone, changes = plan_undo(stores.refs, n)
             numbers = [operation.number for operation in undone]
             newest, oldest = undone[0], undone[-1]
@@ -680,14 +1371,148 @@ class Repository:
             if len({o.continues or o.number for o in undone}) > 1:
                 what = f"{n} operations back to before {oldest.command}: {oldest.description}"
             self._move(changes, "undo", what, undoes=numbers)
-            return undone
+        return undone
 
-        # In one transaction, so that no commit made meanwhile is taken back unseen.
-        if self.is_bare:
-            with stores.transaction():
-                return run()
-        with self._staging_lock(), stores.transaction():
-            return run()
+    def operation(self, n: int) -> Operation:
+        """Return one recorded operation; raise OperationNotFoundError when there is none."""
+        return find_operation(self._check_open().refs, n)
+
+    def moves_of(self, operation: Operation) -> list[RefMove]:
+        """Return what an operation did to each ref, with the commits before and after."""
+        return describe_changes(self._check_open().objects, operation.changes)
+
+    def restore_operation(self, n: int) -> Operation:
+        """Make all refs and the staging area as they were right after an operation.
+
+        With the number of an operation that was undone it is done again. `undo` takes this back.
+
+        Returns
+        -------
+        Operation
+            The one with that number.
+
+        Raises
+        ------
+        OperationNotFoundError
+        StagingLockedError
+        """
+        with self._changing_refs() as stores:
+            operation, changes = plan_restore(stores.refs, n)
+            if changes:
+                what = f"{operation.number}, {operation.command}: {operation.description}"
+                self._move(changes, "restore", what)
+        return operation
+
+    def at_operation(self, n: int) -> Repository:
+        """Open the repository, read-only, as it was right after an operation.
+
+        Branches, tags, stashes, what was staged and the operation log are those of then; settings
+        are those of now. What would write raises ReadOnlyError.
+
+        Raises
+        ------
+        OperationNotFoundError
+        """
+        operation = self.operation(n)
+        past = Repository(self._folder, operation.number)
+        past.record_as(self._recorded_as, self._clock)
+        return past
+
+    @contextmanager
+    def _changing_refs(self) -> Iterator[Stores]:
+        """Hold the staging lock and the write transaction, so that no commit comes between."""
+        stores = self._check_open()
+        with nullcontext() if self.is_bare else self._staging_lock(), stores.transaction():
+            yield stores
+
+    # The stash
+
+    @property
+    def stashes(self) -> list[Stash]:
+        """The changes that were put aside, newest first."""
+        return list_stashes(self._check_open(), self._nodes)
+
+    def stash(
+        self,
+        message: str | None = None,
+        columns: str | Iterable[str] | None = None,
+        keys: KeyPattern | Iterable[KeyPattern] | None = None,
+    ) -> Stash:
+        """Put staged changes aside, so that the staging area is clean.
+
+        Parameters
+        ----------
+        message : str, optional
+        columns : str or iterable of str, optional
+            Only changes of these columns; all others stay staged.
+        keys : str, int or iterable of them, optional
+            Only changes of samples whose key fits one of these patterns, such as ``cat/*`` for
+            texts or ``0:100`` for numbers.
+
+        Raises
+        ------
+        NothingToStashError, ColumnNotFoundError, InvalidInputError, MergeInProgressError
+        StagingLockedError, BareRepositoryError
+        """
+        self._check_not_bare()
+        selection = Selection.of(columns, keys)
+        text = None if message is None else check_message(message)
+        with self._changing_refs() as stores:
+            return push_stash(
+                stores,
+                self._nodes,
+                self.head,
+                message=text,
+                selection=selection,
+                user=self._writer.user_name,
+                now=self._now(),
+            )
+
+    def find_stash(self, n: int | Stash = 0) -> Stash:
+        """Return a stash by its place, 0 for the newest; raise StashNotFoundError without it."""
+        return find_stash(self._check_open(), self._nodes, n)
+
+    def apply_stash(self, n: int | Stash = 0) -> Stash:
+        """Make the changes of a stash here, merged by sample with what is staged; it is kept.
+
+        Parameters
+        ----------
+        n : int or Stash
+            Its place among `stashes`, 0 for the newest.
+
+        Raises
+        ------
+        MergeConflictError
+            The same samples were changed here in another way; nothing was changed.
+        StashNotFoundError, MergeInProgressError, StagingLockedError, BareRepositoryError
+        """
+        return self._apply_stash(n, drop=False)
+
+    def pop_stash(self, n: int | Stash = 0) -> Stash:
+        """Make the changes of a stash here, and drop it in the same step.
+
+        Raises
+        ------
+        MergeConflictError and others
+            As those of `apply_stash`; then the stash is kept.
+        """
+        return self._apply_stash(n, drop=True)
+
+    def _apply_stash(self, n: int | Stash, *, drop: bool) -> Stash:
+        self._check_not_bare()
+        with self._changing_refs():
+            stores = self._writer_stores()
+            stash = find_stash(stores, self._nodes, n)
+            user, now = self._writer.user_name, self._now()
+            apply_stash(stores, self._nodes, self.head, stash, drop=drop, user=user, now=now)
+            return stash
+
+    def drop_stash(self, n: int | Stash = 0) -> Stash:
+        """Forget a stash; raise StashNotFoundError when there is none. `undo` brings it back."""
+        with self._changing_refs() as stores:
+            stash = find_stash(stores, self._nodes, n)
+            drop_stash(stores, stash, user=self._writer.user_name, now=self._now())
+            return stash
 
     # Checkouts
 
@@ -695,13 +1520,15 @@ class Repository:
         """Return the columns of a commit, read-only."""
         return Checkout(self._check_open(), self._resolve_any(revision), self._nodes)
 
-    def edit(self, branch: str | None = None) -> EditableCheckout:
+    def edit(self, branch: str | None = None, *, reason: str | None = None) -> EditableCheckout:
         """Open the working staging area to change columns.
 
         Parameters
         ----------
         branch : str, optional
             Switch to this branch first.
+        reason : str, optional
+            What the operation log says of the changes, such as ``clean: drop blurred``.
 
         Raises
         ------
@@ -715,8 +1542,9 @@ class Repository:
             self.switch(branch)
         lock = self._staging_lock()
         try:
+            stores = self._writer_stores()
             name = self.head
-            area = WorkingArea(stores, self._nodes, name, self._writer, lock.release)
+            area = WorkingArea(stores, self._nodes, name, self._writer, lock.release, reason)
             base_columns = columns_of(stores, area.base)
             record = read_staging(stores.refs)
             columns = base_columns
@@ -727,7 +1555,7 @@ class Repository:
             lock.release()
             raise
         return EditableCheckout(
-            self._writer_stores(),
+            stores,
             self._nodes,
             branch=name,
             base=base,
@@ -743,6 +1571,7 @@ class Repository:
         *,
         author: Identity | str | None = None,
         metadata: Mapping[str, str] | None = None,
+        sign: Signer | None = None,
     ) -> Transaction:
         """Open a private staging area that commits when it is left.
 
@@ -753,6 +1582,8 @@ class Repository:
         message : str
         author : Identity or str, optional
         metadata : mapping of str to str, optional
+        sign : Signer, optional
+            Signs the commit.
 
         Notes
         -----
@@ -761,11 +1592,13 @@ class Repository:
         MergeConflictError.
         """
         stores = self._check_open()
+        self._check_present()
         name = self.head if branch is None else branch
         if name != self.head and stores.refs.get(BRANCHES + name) is None:
             raise BranchNotFoundError(f"no branch {name!r}")
         check_message(message)
         check_metadata(metadata)
+        check_signer(sign)
         who = self._writer.author(Identity.of(author))
         stores = self._writer_stores()
         area = PrivateArea(stores, self._nodes, name, self._writer)
@@ -780,7 +1613,49 @@ class Repository:
             columns=columns,
             area=area,
         )
-        return Transaction(editor, message, who, metadata)
+        return Transaction(editor, message, who, metadata, sign)
+
+    def edit_detached(
+        self,
+        parents: Sequence[str | Commit] = (),
+        *,
+        time: dt.datetime,
+        base: str | Commit | None = None,
+    ) -> EditableCheckout:
+        """Open a private staging area for a commit that was made elsewhere: for conversions.
+
+        Its commit has these parents and this time and moves no branch; `place_branches` makes it
+        reachable. What is given alone decides the commit id, the author aside, so that the same
+        conversion made again has the same commits.
+
+        Parameters
+        ----------
+        parents : sequence of revision or Commit
+        time : aware datetime
+            When the change was made, and recorded.
+        base : revision or Commit, optional
+            The commit whose columns the edits start from; the first parent when omitted.
+
+        Raises
+        ------
+        RevisionNotFoundError
+        InvalidInputError
+            The time has no time zone.
+        """
+        above = [self._resolve_any(parent) for parent in parents]
+        start = self._resolve_any(base) if base is not None else next(iter(above), None)
+        stores = self._writer_stores()
+        area = DetachedArea(stores, [p.digest for p in above], Timestamp.of(time), self._writer)
+        columns = columns_of(stores, None if start is None else start.digest)
+        return EditableCheckout(
+            stores,
+            self._nodes,
+            branch="(detached)",
+            base=start,
+            base_columns=columns,
+            columns=columns,
+            area=area,
+        )
 
     def _writer_stores(self) -> Stores:
         """Return stores whose tensor store has a writer of its own."""
@@ -829,9 +1704,7 @@ class Repository:
         The head of the current branch, unless another writer moved that branch since.
         """
         stores = self._check_open()
-        record = self._staging_record()
-        head = branch_commit(stores.objects, stores.refs, self.head)
-        digest = head if record is None else record.base
+        digest = staging_base(stores, self.head)
         return None if digest is None else load_commit(stores.objects, digest)
 
     @property
@@ -842,7 +1715,13 @@ class Repository:
     def _staging_record(self) -> StagingRecord | None:
         return read_staging(self._check_open().refs)
 
+    def _check_present(self) -> None:
+        """Raise ReadOnlyError when the repository is shown as it was."""
+        if self._past is not None:
+            raise self._past.refusal()
+
     def _staging_lock(self) -> StagingLock:
+        self._check_present()
         return StagingLock(self._folder.lock_file)
 
     def _check_not_bare(self) -> None:
@@ -850,15 +1729,424 @@ class Repository:
             raise BareRepositoryError(f"the repository {self.path} is bare: it has no staging area")
 
     def _check_clean(self, wish: str) -> None:
+        self._check_no_merge(wish)
         if self.is_dirty:
             raise with_hint(
                 UncommittedChangesError(f"cannot {wish}: the staging area has changes"),
                 "commit them, or drop them with 'tvcs reset'",
             )
 
+    def _check_no_merge(self, wish: str) -> None:
+        kept = read_merge(self._stores.objects, self._stores.refs)
+        if kept is not None:
+            raise with_hint(
+                MergeInProgressError(f"cannot {wish}: a {kept.intent.verb} is in progress"),
+                "finish it with 'tvcs merge --continue', or give it up: tvcs merge --abort",
+            )
+
     @property
     def _writer(self) -> Writer:
         return Writer(lambda: self.user, self._now, self._upkeep)
+
+    # Between machines
+
+    @property
+    def remotes(self) -> Mapping[str, Remote]:
+        """The remotes by name."""
+        return read_remotes(self.config)
+
+    def add_remote(
+        self, name: str, url: str, *, part: Filter | None = None, lazy: bool = True
+    ) -> Remote:
+        """Give another repository a short name.
+
+        Parameters
+        ----------
+        name : str
+        url : str
+            A path, made absolute, or a URL.
+        part : Filter, optional
+            What is fetched from it; everything when omitted.
+        lazy : bool
+            Whether what a filter leaves out is fetched from this remote when it is read.
+
+        Raises
+        ------
+        RefNameError, InvalidInputError, RemoteExistsError
+        """
+        check_remote_name(name)
+        if name in self.remotes:
+            place = self.remotes[name].shown_url
+            raise RemoteExistsError(f"remote {name!r} exists already, at {place}")
+        chosen = Filter() if part is None else part
+        place = resolve_url(check_url(url))
+        remote = Remote(name, place, chosen, is_promisor=lazy and not chosen.is_everything)
+        write_settings(self._folder, {**self.config, **remote.to_settings()})
+        self._use_promisor()
+        return remote
+
+    def remove_remote(self, name: str) -> None:
+        """Forget a remote and its remote branches; raise RemoteNotFoundError when unknown."""
+        self._remote(name)
+        stores = self._check_open()
+        settings = self.config
+        for key in remote_settings(settings, name):
+            del settings[key]
+        write_settings(self._folder, settings)
+        with stores.transaction():
+            seen = stores.refs.items(f"{REMOTE_BRANCHES}{name}/")
+            changes = [RefChange(full, value, None) for full, value in seen.items()]
+            if changes:
+                self._move(changes, "remote", f"remove {name}")
+        self._use_promisor()
+
+    def _remote(self, name: str) -> Remote:
+        remotes = self.remotes
+        if name not in remotes:
+            known = ", ".join(remotes) or "none"
+            raise with_hint(
+                RemoteNotFoundError(f"no remote {name!r}; there are: {known}"),
+                f"add it with 'tvcs remote add {name} URL'",
+            )
+        return remotes[name]
+
+    def _use_promisor(self) -> None:
+        """Have what is absent fetched when it is read, from the first promisor."""
+        remotes = [remote for remote in self.remotes.values() if not remote.filter.is_everything]
+        remotes.sort(key=lambda remote: not remote.is_promisor)
+        promisor = promisor_of(remotes[0]) if remotes else None
+        self._objects.supply = promisor.supply_objects if promisor else None
+        self._tensors.supply = promisor.supply_values if promisor else None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether this is a partial clone, in which values may be absent."""
+        return any(not remote.filter.is_everything for remote in self.remotes.values())
+
+    def fetch(
+        self,
+        remote: str = DEFAULT_REMOTE,
+        *,
+        branches: Sequence[str] | None = None,
+        prune: bool = False,
+        progress: Progress | None = None,
+    ) -> FetchResult:
+        """Copy what a remote has, and move the remote branches, such as ``origin/main``.
+
+        Parameters
+        ----------
+        remote : str
+        branches : sequence of str, optional
+            Only these; all when omitted.
+        prune : bool
+            Whether to forget remote branches that the remote has no more.
+        progress : callable, optional
+            Called with what was moved so far, a `Transferred`.
+
+        Raises
+        ------
+        RemoteNotFoundError, RemoteError, RepositoryNotFoundError, BranchNotFoundError
+
+        Notes
+        -----
+        Stopped at any moment it leaves the repository correct, and goes on when called again.
+        Values that a filter takes by a budget are not fetched here; see `fetch_data`.
+        """
+        known = self._remote(remote)
+        local = self._receiving_stores()
+        with connected(known.url) as connection:
+            if connection.bundle is not None:
+                check_receiver(connection.bundle, known.url, local.objects, known.filter)
+            result = fetch(
+                connection.stores,
+                local,
+                remote,
+                user=self._writer.user_name,
+                now=self._now(),
+                branches=branches,
+                prune=prune,
+                payload=None if known.filter.is_everything else known.filter,
+                progress=progress,
+            )
+        self._upkeep()
+        return result
+
+    def pull(
+        self,
+        remote: str = DEFAULT_REMOTE,
+        branch: str | None = None,
+        *,
+        strategy: Strategy = "fail",
+        progress: Progress | None = None,
+    ) -> MergeResult:
+        """Fetch a branch of a remote and merge it into the current branch.
+
+        Parameters
+        ----------
+        remote : str
+        branch : str, optional
+            Of the remote; the one called like the current branch when omitted.
+        strategy : optional
+            As for `merge`.
+
+        Raises
+        ------
+        MergeConflictError
+            Both sides changed the same samples; what was fetched stays.
+        UncommittedChangesError, UnrelatedHistoriesError
+        RemoteNotFoundError, RemoteError, RepositoryNotFoundError, BranchNotFoundError
+        """
+        self._check_not_bare()
+        current = self.head
+        name = current if branch is None else branch
+        self.fetch(remote, branches=[name], progress=progress)
+        stores = self._check_open()
+        seen = f"{remote}/{name}"
+        if stores.refs.get(BRANCHES + current) is None:
+            commit = self.resolve(seen)
+            with self._staging_lock():
+                self._check_clean("pull")
+                change = RefChange(BRANCHES + current, None, encode_commit_ref(commit.digest))
+                self._move([change], "pull", f"{seen} to {current}")
+            return MergeResult(commit, is_fast_forward=True, conflicts=())
+        return self.merge(seen, strategy=strategy)
+
+    def push(
+        self,
+        remote: str = DEFAULT_REMOTE,
+        branch: str | None = None,
+        force: bool = False,
+        *,
+        to: str | None = None,
+        progress: Progress | None = None,
+    ) -> PushResult:
+        """Copy a branch to a remote, and move it there.
+
+        Parameters
+        ----------
+        remote : str
+        branch : str, optional
+            The current one when omitted.
+        force : bool
+            Whether the remote may lose commits that the branch here has not.
+        to : str, optional
+            What the branch is called there; the same when omitted.
+
+        Raises
+        ------
+        NonFastForwardError
+            The remote has commits that the branch here has not; pull first.
+        RefChangedError
+            Somebody else moved the branch during the push.
+        RemoteNotFoundError, RemoteError, RepositoryNotFoundError, BranchNotFoundError
+        """
+        known = self._remote(remote)
+        local = self._check_open()
+        with connected(known.url) as connection:
+            result = push_branch(
+                local,
+                connection.stores,
+                remote,
+                self.head if branch is None else branch,
+                user=self._writer.user_name,
+                now=self._now(),
+                to=to,
+                force=force,
+                progress=progress,
+            )
+            connection.upkeep()
+        return result
+
+    def push_tag(
+        self,
+        remote: str,
+        tag: str,
+        *,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> PushResult:
+        """Copy a tag to a remote; raise TagExistsError when it has another one of that name."""
+        known = self._remote(remote)
+        local = self._check_open()
+        with connected(known.url) as connection:
+            result = push_tag(
+                local,
+                connection.stores,
+                remote,
+                tag,
+                user=self._writer.user_name,
+                now=self._now(),
+                force=force,
+                progress=progress,
+            )
+            connection.upkeep()
+        return result
+
+    def delete_remote_branch(self, remote: str, branch: str) -> PushResult:
+        """Delete a branch of a remote; raise BranchNotFoundError when it has none."""
+        known = self._remote(remote)
+        with connected(known.url) as connection:
+            return delete_remote_ref(
+                self._check_open(),
+                connection.stores,
+                remote,
+                branch,
+                user=self._writer.user_name,
+                now=self._now(),
+            )
+
+    def create_bundle(
+        self,
+        path: str | os.PathLike[str],
+        revisions: Sequence[str] = (),
+        *,
+        since: Sequence[str | Commit] = (),
+        part: Filter | None = None,
+        progress: Progress | None = None,
+    ) -> Bundle:
+        """Write branches and tags, with all that they need, into one file.
+
+        The file can be cloned, fetched and pulled from like any remote; nothing is pushed to it.
+
+        Parameters
+        ----------
+        path : path
+            Of the file; one that is there is replaced once the new one is whole.
+        revisions : sequence of str
+            Branches and tags, or ``HEAD``; all when empty.
+        since : sequence of str or Commit
+            Commits that the receiver has. They and their histories are left out, and the values
+            and nodes that the rest shares with them.
+        part : Filter, optional
+            What is taken of each version; everything when omitted.
+        progress : callable, optional
+            Called with what was written so far, a `Transferred`.
+
+        Raises
+        ------
+        InvalidInputError
+            A name is neither a branch nor a tag, or the receiver would have everything already.
+        RevisionNotFoundError
+        ObjectNotFoundError, RemoteError
+            This is a partial clone, and what it lacks cannot be fetched.
+        StorageError
+
+        Notes
+        -----
+        One pass over what is written; memory is about 60 bytes a value.
+        """
+        stores = self._check_open()
+        left_out = [self._resolve_any(revision).digest for revision in since]
+        plan = plan_bundle(stores, revisions, since=left_out, part=part)
+        place = Path(path).expanduser().absolute()
+        with new_file(place) as write:
+            write_bundle(stores, plan, write, progress=progress)
+        return describe_bundle(open_bundle(place))
+
+    def missing_for(self, bundle: Bundle) -> list[str]:
+        """Return the ids of those prerequisites of a bundle that are not here."""
+        needed = [bytes.fromhex(commit) for commit in bundle.prerequisites]
+        return [digest.hex() for digest in self._check_open().objects.missing(needed)]
+
+    def fetch_data(
+        self,
+        revision: str | Commit = "HEAD",
+        *,
+        columns: Sequence[str] | None = None,
+        keys: Sequence[str] | None = None,
+        max_bytes: int | None = None,
+        sample: str = "first",
+        seed: int = 0,
+        remote: str | None = None,
+        progress: Progress | None = None,
+    ) -> Transferred:
+        """Bring values of a version into a partial clone before they are read.
+
+        Parameters
+        ----------
+        revision : str or Commit
+        columns : sequence of str, optional
+            All when omitted.
+        keys : sequence of str, optional
+            Patterns of sample keys.
+        max_bytes : int, optional
+            Of values, those that are here already included.
+        sample : {"first", "random", "stratified:COLUMN"}
+            Which samples come first.
+        seed : int
+        remote : str, optional
+            The promisor when omitted, or ``origin``.
+
+        Returns
+        -------
+        Transferred
+            What came; nothing when all was here.
+
+        Raises
+        ------
+        ColumnNotFoundError, InvalidInputError, RevisionNotFoundError
+        RemoteNotFoundError, RemoteError, RepositoryNotFoundError
+        """
+        chosen = Filter(
+            None if columns is None else tuple(columns),
+            None if keys is None else tuple(keys),
+            max_bytes,
+            sample,
+            seed,
+        )
+        partial = [name for name, r in self.remotes.items() if not r.filter.is_everything]
+        known = self._remote(remote or next(iter(partial), DEFAULT_REMOTE))
+        states = self._columns_of(self._resolve_any(revision))
+        with connected(known.url) as connection:
+            source = connection.stores
+
+            def supply(store: ObjectStore, digests: Sequence[bytes]) -> None:
+                store.put(source.objects.get(digests))
+
+            moved = fetch_values(
+                source.tensors,
+                self._receiving_stores().tensors,
+                chosen.values_in_order(Nodes(LmdbObjects(self._environment, supply)), states),
+                max_bytes=max_bytes,
+                progress=progress,
+            )
+        self._upkeep()
+        return moved
+
+    def _finish_clone(
+        self, head: str, branches: Sequence[str] | None, progress: Progress | None
+    ) -> None:
+        """Fetch everything, then the values of a budget, and make the branch, in this order."""
+        self.fetch(branches=branches, progress=progress)
+        stores, remote = self._check_open(), self._remote(DEFAULT_REMOTE)
+        value = stores.refs.get(remote_branch(DEFAULT_REMOTE, head))
+        if value is not None and remote.filter.max_bytes is not None:
+            chosen = remote.filter
+            self.fetch_data(
+                f"{DEFAULT_REMOTE}/{head}",
+                columns=chosen.columns,
+                keys=chosen.keys,
+                max_bytes=chosen.max_bytes,
+                sample=chosen.sample,
+                seed=chosen.seed,
+                progress=progress,
+            )
+        before, after = stores.refs.get(HEAD), encode_symbolic_ref(BRANCHES + head)
+        changes = [] if before == after else [RefChange(HEAD, before, after)]
+        if value is not None:
+            changes.append(RefChange(BRANCHES + head, None, value))
+        if changes:
+            self._move(changes, "clone", f"{head} of {remote.shown_url}")
+
+    def _receiving_stores(self) -> Stores:
+        """Return stores that take what comes, and in which absent things are absent."""
+        stores = self._check_open()
+        return Stores(
+            LmdbObjects(self._environment),
+            Hdf5Tensors(self._folder.root, self._environment),
+            stores.refs,
+            stores.transaction,
+        )
 
     # Upkeep
 
@@ -869,6 +2157,7 @@ class Repository:
     def repack(self) -> None:
         """Gather loose values and small packs into larger packs."""
         self._check_open()
+        self._check_present()
         self._tensors.repack_loose(force=True)
 
     def verify(
@@ -891,12 +2180,20 @@ class Repository:
         VerifyReport
             `is_sound`, counts, and the problems found.
         """
-        stores = self._check_open()
+        # Without a promisor: what is absent is not fetched to be checked.
+        stores = self._receiving_stores()
+        nodes, may_be_partial = Nodes(stores.objects), self.is_partial
         if revision is not None:
             commit = self._resolve_any(revision)
             starts = {commit.short_id: commit.digest}
             return verify_repository(
-                stores, self._nodes, starts, {}, check_values=None, progress=progress
+                stores,
+                nodes,
+                starts,
+                {},
+                check_values=None,
+                allow_absent=may_be_partial,
+                progress=progress,
             )
         starts, problems = ref_commits(stores)
         snapshots = {}
@@ -907,22 +2204,76 @@ class Repository:
         else:
             if record is not None:
                 snapshots["staging area"] = record.snapshot
+        try:
+            merge_starts, merge_snapshots = merge_reach(stores.objects, stores.refs)
+        except (CorruptionError, ObjectNotFoundError) as error:
+            problems.append(("merge in progress", error))
+        else:
+            starts |= merge_starts
+            snapshots |= merge_snapshots
+        for name, stash in iter_records(stores.refs):
+            if isinstance(stash, StashRecord):
+                snapshots[name] = stash.snapshot
+                starts |= {} if stash.base is None else {name: stash.base}
+            else:
+                problems.append((name, stash))
         report = verify_repository(
             stores,
-            self._nodes,
+            nodes,
             starts,
             snapshots,
             check_values=self._tensors.verify,
+            allow_absent=may_be_partial,
             progress=progress,
         )
         report.problems[:0] = problems
         report.value_count = self._tensors.stats().value_count
         return report
 
+    def verify_commit(
+        self,
+        revision: str | Commit = "HEAD",
+        allowed_signers: AllowedSigners | str | os.PathLike[str] | None = None,
+    ) -> SignatureCheck:
+        """Check who signed a commit; nothing is changed.
+
+        Parameters
+        ----------
+        revision : str or Commit
+        allowed_signers : AllowedSigners or path, optional
+            Which keys stand for which mail addresses, in the format of ssh-keygen; when omitted,
+            the file that the option ``signing.allowed-signers`` names, from the folder of the
+            repository. Without either no signer is known.
+
+        Returns
+        -------
+        SignatureCheck
+            `status` is good, bad, unknown or unsigned, and `reason` says why.
+
+        Raises
+        ------
+        RevisionNotFoundError
+        NotFoundError, InvalidInputError, StorageError
+            The allowed signers are missing, or cannot be read.
+        MissingDependencyError
+            The commit is signed, and the package ``cryptography`` is not installed.
+        """
+        commit = self._resolve_any(revision)
+        configured = self.config.get("signing.allowed-signers")
+        if allowed_signers is None and configured:
+            allowed_signers = self.path / Path(configured).expanduser()
+        if allowed_signers is not None and not isinstance(allowed_signers, AllowedSigners):
+            allowed_signers = AllowedSigners.read(allowed_signers)
+        return check_signature(commit, allowed_signers, is_signed_by)
+
     def stats(self) -> Statistics:
         """Return counts and sizes: commits, columns, samples, packs, bytes on disk."""
         self._check_open()
         return gather_statistics(self._stores, self._tensors.stats(), self._environment.file_nbytes)
+
+
+def _reopen(path: str, at_operation: int | None) -> Repository:
+    return Repository(open_folder(Path(path)), at_operation)
 
 
 def _local_now() -> dt.datetime:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import click
+
+from tensorvcs.errors import ColumnNotFoundError
 
 from ..arguments import prints, to_shape
 from ..documents import schema_document
@@ -12,23 +14,28 @@ from ..text import count_text
 
 if TYPE_CHECKING:
     from tensorvcs import Repository, Schema
+    from tensorvcs.objects.schema import MergePolicy
 
     from ..context import Caller
     from ..output import Output
 
+Policy = Literal["fail", "ours", "theirs", "newest", "union", "mean", "max", "majority"]
+POLICIES = get_args(Policy)
+
 
 @click.group("column", no_args_is_help=False)
 def command() -> None:
-    """List, create, rename and delete columns.
+    """List, create, rename and delete columns, and say how they merge.
 
     Changes are staged; 'tvcs commit' records them.
 
     \b
     Examples:
       tvcs column list
-      tvcs column create images --dtype uint8 --shape 32x32x3
+      tvcs column create photos --dtype uint8 --shape 32x32x3
+      tvcs column policy labels newest
       tvcs column rename labels classes
-      tvcs column delete masks
+      tvcs column delete labels
     """
 
 
@@ -52,10 +59,14 @@ def list_columns(caller: Caller, out: Output, revision: str | None) -> None:
             for name, (schema, count) in found.items()
         ]
         rows = [
-            (name, schema.spelling, count_text(count, "sample"))
+            (name, schema.spelling, count_text(count, "sample") + _policy_text(schema))
             for name, (schema, count) in found.items()
         ]
         out.show(document, out.table(rows))
+
+
+def _policy_text(schema: Schema) -> str:
+    return f", merged by {schema.merge}" if schema.merge else ""
 
 
 def _columns_at(repo: Repository, revision: str) -> dict[str, tuple[Schema, int]]:
@@ -78,7 +89,7 @@ def _staged_columns(repo: Repository) -> dict[str, tuple[Schema, int]]:
         if schema is not None and schema[1] is None:
             del found[name]
             continue
-        before, count = found.get(name, (None, 0))
+        before, count = found.pop(change.renamed_from or name, (None, 0))
         after = schema[1] if schema is not None else before
         assert after is not None
         found[name] = (after, count + len(change.added) - len(change.deleted))
@@ -110,6 +121,13 @@ def _staged_columns(repo: Repository) -> dict[str, tuple[Schema, int]]:
     show_default=True,
     help="How values are stored; auto compresses where that saves a fifth.",
 )
+@click.option(
+    "--merge",
+    type=click.Choice(POLICIES),
+    default="fail",
+    show_default=True,
+    help="What decides a sample that both sides of a merge changed; see 'tvcs column policy'.",
+)
 @prints
 def create(
     caller: Caller,
@@ -121,32 +139,84 @@ def create(
     variable: bool,
     nested: bool,
     codec: Literal["auto", "raw", "blosc"],
+    merge: Policy,
 ) -> None:
     """Stage a new column without samples.
 
     \b
     Examples:
-      tvcs column create images --dtype uint8 --shape 32x32x3
+      tvcs column create thumbnails --dtype uint8 --shape 32x32x3
       tvcs column create photos --dtype uint8 --shape '*x*x3' --variable
-      tvcs column create labels --dtype int64
-      tvcs column create captions --kind str
+      tvcs column create scores --dtype float32 --merge mean
+      tvcs column create captions --kind str --merge union
     """
     if kind == "ndarray" and dtype is None:
         raise click.UsageError("an ndarray column needs a --dtype, such as uint8")
     if kind != "ndarray" and (dtype is not None or shape is not None or variable):
         raise click.UsageError(f"a {kind} column has no --dtype, --shape or --variable")
-    with caller.repository() as repo, repo.edit() as staging:
+    kept: MergePolicy = "" if merge == "fail" else merge
+    with caller.repository() as repo, repo.edit(reason=f"column: create {name}") as staging:
         if kind == "str":
-            staging.add_str_column(name, nested=nested, codec=codec)
+            staging.add_str_column(name, nested=nested, codec=codec, merge=kept)
         elif kind == "bytes":
-            staging.add_bytes_column(name, nested=nested, codec=codec)
+            staging.add_bytes_column(name, nested=nested, codec=codec, merge=kept)
         else:
             staging.add_ndarray_column(
-                name, shape or (), dtype, variable_shape=variable, nested=nested, codec=codec
+                name,
+                shape or (),
+                dtype,
+                variable_shape=variable,
+                nested=nested,
+                codec=codec,
+                merge=kept,
             )
         schema: Schema = staging[name].schema
         document = {"name": name, "schema": schema_document(schema)}
-        out.show(document, [f"Staged the new column {name}: {schema.spelling}"])
+        text = f"Staged the new column {name}: {schema.spelling}{_policy_text(schema)}"
+        out.show(document, [text])
+
+
+@command.command("policy")
+@click.argument("name")
+@click.argument("policy", metavar="[POLICY]", type=click.Choice(POLICIES), required=False)
+@prints
+def policy(caller: Caller, out: Output, name: str, policy: Policy | None) -> None:
+    """Show or stage what decides a sample of a column that both sides of a merge changed.
+
+    \b
+    fail      nothing: it is a conflict (the default)
+    ours      the value of the branch that is merged into
+    theirs    the value of what is merged
+    newest    the side that changed the sample last
+    union     masks: what is in either; texts: the lines of both; arrays of
+              variable shape: the rows of both
+    mean      the mean of both, element by element
+    max       the larger of both, element by element
+    majority  element by element, the value that two of base, ours and theirs have
+
+    The policy is committed with the column, and holds for every merge that is not told another
+    with 'tvcs merge --strategy'.
+
+    \b
+    Examples:
+      tvcs column policy labels
+      tvcs column policy labels newest
+      tvcs column policy labels fail
+    """
+    with caller.repository() as repo:
+        if policy is None:
+            found = _staged_columns(repo)
+            if name not in found:
+                raise ColumnNotFoundError(
+                    f"no column {name!r}; there are: {', '.join(found) or 'none'}"
+                )
+            kept = found[name][0].merge or "fail"
+            out.show({"name": name, "merge": kept}, [kept])
+            return
+        with repo.edit(reason=f"column: policy {name} {policy}") as staging:
+            staging.set_merge_policy(name, policy)
+            document = {"name": name, "merge": policy}
+            out.show(document, [f"Staged the merge policy {policy} for column {name}"])
 
 
 @command.command("rename")
@@ -160,7 +230,10 @@ def rename(caller: Caller, out: Output, old: str, new: str) -> None:
     Examples:
       tvcs column rename labels classes
     """
-    with caller.repository() as repo, repo.edit() as staging:
+    with (
+        caller.repository() as repo,
+        repo.edit(reason=f"column: rename {old} to {new}") as staging,
+    ):
         staging.rename_column(old, new)
         document = {"renamed": {"from": old, "to": new}}
         out.show(document, [f"Staged the column {old} under the name {new}"])
@@ -174,9 +247,10 @@ def delete(caller: Caller, out: Output, names: tuple[str, ...]) -> None:
 
     \b
     Examples:
-      tvcs column delete masks
+      tvcs column delete labels
     """
-    with caller.repository() as repo, repo.edit() as staging:
+    reason = f"column: delete {', '.join(names)}"
+    with caller.repository() as repo, repo.edit(reason=reason) as staging:
         for name in names:
             del staging[name]
         lines = [f"Staged the deletion of column {name}" for name in names]

@@ -11,10 +11,13 @@ from tensorvcs.errors import InvalidInputError, NotFoundError, RepositoryNotFoun
 
 from ..arguments import prints
 from ..context import USER_VARIABLES, Caller
+from ..signing import ALLOWED_SIGNERS, KEY
 from ..text import printable
 
 if TYPE_CHECKING:
     from ..output import Output
+
+KNOWN_SETTINGS = [*USER_VARIABLES, KEY, ALLOWED_SIGNERS]
 
 
 @click.command("config")
@@ -41,8 +44,10 @@ def command(
 
     \b
     Settings:
-      user.name   who commits
-      user.email  and their mail address
+      user.name                who commits
+      user.email               and their mail address
+      signing.key              the SSH key that 'tvcs commit --sign' signs with
+      signing.allowed-signers  whose signatures 'tvcs verify-commit' calls good
 
     \b
     Examples:
@@ -97,7 +102,7 @@ def _change(caller: Caller, out: Output, name: str, value: str | None, *, is_glo
             raise
     if value is None and not is_there:
         out.note(f"Note: {name!r} was not set.")
-    near = get_close_matches(name, USER_VARIABLES, n=1)
+    near = get_close_matches(name, KNOWN_SETTINGS, n=1)
     if value is not None and near and near[0] != name:
         out.note(f"Note: {name!r} is set, but nothing reads it; did you mean {near[0]!r}?")
     if out.is_json:

@@ -96,7 +96,9 @@ def command(
     """
     with caller.repository() as repo:
         started = time.monotonic()
-        with repo.edit() as staging, out.progress("Importing") as progress:
+        named = ", ".join(name for name in (column, label_column) if name is not None)
+        reason = f"import: {source}" + (f" -> {named}" if named else "")
+        with repo.edit(reason=reason) as staging, out.progress("Importing") as progress:
             report = import_into(
                 staging,
                 source,

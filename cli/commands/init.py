@@ -38,10 +38,12 @@ def command(
     Examples:
       tvcs init --user-name Ada --user-email ada@example.org
       tvcs init photos
-      tvcs init --bare /srv/photos
+      tvcs init --bare photos.git
     """
     if (user_name is None) != (user_email is None):
         raise click.UsageError("--user-name and --user-email go together")
+    if caller.at_operation is not None:
+        raise click.UsageError("--at-op looks at a repository that is there already")
     folder = caller.directory / (path or "")
     with tensorvcs.init(folder, user_name, user_email, bare=bare) as repo:
         document = {"path": str(repo.path), "is_bare": repo.is_bare, "branch": repo.head}

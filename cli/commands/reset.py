@@ -6,87 +6,79 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..arguments import prints
+from ..arguments import KEY_PATTERN_HELP, prints
 from ..text import summary_text
 
 if TYPE_CHECKING:
-    from tensorvcs import Repository
-
     from ..context import Caller
     from ..output import Output
 
 
-_DROPPED = "Dropped what was staged; 'tvcs undo' brings it back"
-
-
-@click.command("reset")
+@click.command("reset", epilog=KEY_PATTERN_HELP)
 @click.argument("revision", metavar="[REV]", required=False)
-@click.option("--column", "-c", metavar="NAME", help="Drop only what is staged in this column.")
+@click.option(
+    "--column",
+    "-c",
+    "columns",
+    metavar="NAME",
+    multiple=True,
+    help="Drop only what is staged in this column.",
+)
+@click.option(
+    "--key",
+    "-k",
+    "keys",
+    metavar="PATTERN",
+    multiple=True,
+    help="Drop only what is staged of samples whose key fits.",
+)
 @prints
-def command(caller: Caller, out: Output, revision: str | None, column: str | None) -> None:
+def command(
+    caller: Caller,
+    out: Output,
+    revision: str | None,
+    columns: tuple[str, ...],
+    keys: tuple[str, ...],
+) -> None:
     """Drop what is staged, or move the branch to another commit.
 
-    With REV the current branch moves there too. 'tvcs undo' takes a reset back.
+    With REV the current branch moves there too. A merge that waits is dropped. 'tvcs undo' takes a
+    reset back.
 
     \b
     Examples:
       tvcs reset
       tvcs reset --column labels
+      tvcs reset --column labels --key 'cat/*'
       tvcs reset main~1
     """
-    if revision is not None and column is not None:
-        raise click.UsageError("REV and --column exclude each other")
+    is_part = bool(columns or keys)
+    if revision is not None and is_part:
+        raise click.UsageError("REV excludes --column and --key")
     with caller.repository() as repo:
-        if column is not None:
-            _reset_column(repo, out, column)
-            return
-        if revision is None and repo.staging_base is None:
-            _reset_first(repo, out)
-            return
-        was_dirty = repo.is_dirty
+        newest = repo.operations(1)
+        was_dirty, waiting = repo.is_dirty, repo.merge_in_progress
         before = repo.branches.get(repo.head)
-        commit = repo.reset(revision or "HEAD")
-        has_moved = before is None or before.id != commit.id
+        commit = repo.reset(revision or "HEAD", columns=columns or None, keys=keys or None)
+        has_moved = commit is not None and (before is None or before.id != commit.id)
+        has_changed = repo.operations(1) != newest
+        has_dropped = was_dirty and has_changed
         document = {
             "branch": repo.head,
-            "commit": commit.id,
+            "commit": None if commit is None else commit.id,
             "has_moved": has_moved,
-            "has_dropped": was_dirty,
+            "has_dropped": has_dropped,
         }
         lines = []
-        if was_dirty:
-            lines.append(_DROPPED)
-        if has_moved:
+        if has_dropped:
+            what = "what was asked for" if is_part else "what was staged"
+            lines.append(f"Dropped {what}; 'tvcs undo' brings it back")
+        if waiting is not None and has_changed and not is_part:
+            lines.append("Gave up what was being merged; 'tvcs undo' brings it back")
+        if has_moved and commit is not None:
             lines.append(
                 f"Branch {repo.head} is now at {out.style(commit.short_id, 'yellow')} "
                 f"{summary_text(commit)}"
             )
-        out.show(document, lines or ["Nothing to reset"])
-
-
-def _reset_column(repo: Repository, out: Output, column: str) -> None:
-    with repo.edit() as staging:
-        was_staged = column in staging.diff().columns
-        staging.reset(column)
-        document = {
-            "branch": staging.branch,
-            "commit": staging.base.id if staging.base else None,
-            "has_moved": False,
-            "has_dropped": was_staged,
-        }
-    text = f"Dropped what was staged in column {column}; 'tvcs undo' brings it back"
-    out.show(document, [text if was_staged else f"Nothing is staged in column {column}"])
-
-
-def _reset_first(repo: Repository, out: Output) -> None:
-    """Drop what is staged before the first commit."""
-    with repo.edit() as staging:
-        was_dirty = staging.is_dirty
-        staging.reset()
-        document = {
-            "branch": staging.branch,
-            "commit": None,
-            "has_moved": False,
-            "has_dropped": was_dirty,
-        }
-    out.show(document, [_DROPPED if was_dirty else "Nothing to reset"])
+        nothing = "Nothing of that is staged" if is_part else "Nothing to reset"
+        out.show(document, lines or [nothing])

@@ -10,6 +10,7 @@ from tensorvcs.errors import BareRepositoryError
 
 from ..arguments import prints
 from ..documents import diff_document
+from ..merging import waiting_document, waiting_lines
 from ..text import stat_lines, summary_text
 
 if TYPE_CHECKING:
@@ -41,13 +42,20 @@ def command(caller: Caller, out: Output) -> None:
             "head": head.id if head else None,
             "base": base.id if base else None,
             "is_dirty": not staged.is_empty,
+            "merge": waiting_document(repo),
             **diff_document(staged, has_keys=False),
         }
-        out.show(document, _lines(out, repo.head, head, base, staged))
+        waiting = list(waiting_lines(repo))
+        out.show(document, _lines(out, repo.head, head, base, staged, waiting))
 
 
 def _lines(
-    out: Output, branch: str, head: Commit | None, base: Commit | None, staged: Diff
+    out: Output,
+    branch: str,
+    head: Commit | None,
+    base: Commit | None,
+    staged: Diff,
+    waiting: list[str],
 ) -> Iterator[str]:
     yield f"On branch {out.style(branch, bold=True)}"
     if base is None:
@@ -57,12 +65,14 @@ def _lines(
     if (head and head.id) != (base and base.id):
         there = head.short_id if head else "gone"
         yield f"The branch has moved since, to {there}; a commit is merged onto it."
+    yield from waiting
     yield ""
     if not staged.is_empty:
         yield "Changes to be committed:"
         yield from stat_lines(out, staged)
-        yield ""
-        yield "Record them with 'tvcs commit -m MESSAGE', or drop them with 'tvcs reset'."
+        if not waiting:
+            yield ""
+            yield "Record them with 'tvcs commit -m MESSAGE', or drop them with 'tvcs reset'."
     elif base is None:
         yield "Nothing is staged; begin with 'tvcs import SOURCE' or 'tvcs column create'."
     else:

@@ -23,7 +23,7 @@ def command(caller: Caller, out: Output, count: int) -> None:
 
     An operation is a change of a branch, a tag or of what is staged: a commit, an import, a
     merge, a reset. What was undone before is passed over, so that undoing twice goes back twice.
-    'tvcs op log' lists the operations.
+    'tvcs op log' lists the operations, and 'tvcs op restore OP' does one again.
 
     \b
     Examples:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, get_args
+
+from tensorvcs.history.policies import PolicyName
 
 if TYPE_CHECKING:
     from tests.e2e.shell import Shell
@@ -48,6 +51,70 @@ def test_list_of_a_revision_and_of_what_is_staged(shell: Shell) -> None:
         ("other", 1),
     ]
     assert listed[0]["schema"]["dtype"] == "int64"
+
+
+def test_a_renamed_column_keeps_its_count(shell: Shell) -> None:
+    shell.commit({"a": 1, "b": 1, "c": 1}, "First")
+    shell.ok("column", "rename", "labels", "classes")
+    shell.stage({"c": None, "d": 1, "e": 1}, column="classes")
+    assert shell.ok("column", "list") == "classes  int64 ()  4 samples\n"
+
+
+def test_policy(shell: Shell) -> None:
+    shell.commit({"a": 1}, "First")
+    assert shell.ok("column", "policy", "labels") == "fail\n"
+    assert shell.ok("column", "policy", "labels", "newest") == (
+        "Staged the merge policy newest for column labels\n"
+    )
+    assert shell.ok("column", "policy", "labels") == "newest\n"
+    assert shell.json("column", "policy", "labels") == {"name": "labels", "merge": "newest"}
+    assert shell.ok("column", "list") == "labels  int64 ()  1 sample, merged by newest\n"
+    assert shell.json("column", "list")[0]["schema"]["merge"] == "newest"
+    assert shell.ok("column", "list", "HEAD") == "labels  int64 ()  1 sample\n"
+    assert "merge policy fail to newest" in shell.ok("diff", "--stat")
+    shell.ok("commit", "-m", "Policy")
+    assert shell.json("column", "policy", "labels", "fail") == {"name": "labels", "merge": "fail"}
+    assert shell.ok("column", "policy", "labels") == "fail\n"
+    assert "merge" not in shell.json("column", "list")[0]["schema"]
+
+
+def test_a_policy_decides_a_merge(shell: Shell) -> None:
+    shell.commit({"a": 1}, "First")
+    created = shell.ok("column", "create", "scores", "--dtype", "float64", "--merge", "mean")
+    assert created == "Staged the new column scores: float64 (), merged by mean\n"
+    shell.ok("column", "policy", "labels", "max")
+    shell.ok("commit", "-m", "Policies")
+    shell.ok("switch", "-c", "dev")
+    shell.commit({"a": 5}, "On dev")
+    shell.ok("switch", "main")
+    shell.commit({"a": 3}, "On main")
+    shell.ok("merge", "dev")
+    with shell.repository() as repo:
+        assert int(repo.checkout()["labels", "a"]) == 5
+
+
+def test_policies_are_the_same_everywhere() -> None:
+    command = importlib.import_module("tensorvcs_cli.commands.column")
+    assert get_args(PolicyName) == command.POLICIES
+
+
+def test_policies_that_are_refused(shell: Shell) -> None:
+    shell.commit({"a": 1}, "First")
+    assert shell.fails("column", "policy", "labels", "mine", code=2).startswith(
+        "Error: Invalid value for '[POLICY]': 'mine' is not one of 'fail', 'ours'"
+    )
+    assert shell.fails("column", "policy", "labels", "union") == (
+        "Error: merge policy 'union' is for bool arrays, arrays of variable shape and texts, "
+        "not for values of int64 ()\n"
+    )
+    for policy in ((), ("ours",)):
+        assert shell.fails("column", "policy", "nope", *policy) == (
+            "Error: no column 'nope'; there are: labels\n"
+        )
+    assert shell.fails("column", "create", "x", "--kind", "bytes", "--merge", "mean") == (
+        "Error: merge policy 'mean' is for arrays of numbers, not for values of bytes\n"
+    )
+    assert not shell.json("status")["is_dirty"]
 
 
 def test_rename_and_delete(shell: Shell) -> None:

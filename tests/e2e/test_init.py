@@ -34,6 +34,19 @@ def test_bare(bare_shell: Shell) -> None:
     )
 
 
+def test_bare_in_the_current_folder_leaves_the_shell_where_it_is(bare_shell: Shell) -> None:
+    before = bare_shell.folder.stat().st_ino
+    bare_shell.ok("init", "--bare")
+    assert bare_shell.folder.stat().st_ino == before
+    assert bare_shell.ok("branch") == "* main  no commits yet\n"
+    assert sorted(entry.name for entry in bare_shell.folder.iterdir()) == [
+        "config.json",
+        "format.json",
+        "lmdb",
+        "packs",
+    ]
+
+
 def test_there_is_one_already(shell: Shell) -> None:
     assert shell.fails("init") == (
         f"Error: {shell.folder} is the repository {shell.folder}\n"

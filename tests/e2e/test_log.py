@@ -150,6 +150,78 @@ def test_by_author_and_time(shell: Shell) -> None:
     )
 
 
+def test_by_text_metadata_and_parents(shell: Shell) -> None:
+    ids = merged(shell)
+    shell.stage({"d": 1})
+    shell.ok("commit", "-m", "Tidy\n\nafter the MORE", "--meta", "source=uni-3", "--meta", "n=1")
+    tidy = f"{shell.short()} (HEAD -> main) Tidy\n"
+    assert shell.ok("log", "--oneline", "--meta", "source=uni-3") == tidy
+    assert shell.ok("log", "--oneline", "--meta", "source=uni-3", "--meta", "n=2") == ""
+    assert shell.ok("log", "--oneline", "--grep", "more") == f"{tidy}{ids['more']} more\n"
+    assert shell.ok("log", "--oneline", "--merges") == (
+        f"{ids['both']} both\n{ids['criss']} (dev) criss\n{ids['cross']} cross\n"
+    )
+    assert shell.ok("log", "--oneline", "--no-merges", "-n", "2") == f"{tidy}{ids['more']} more\n"
+    assert shell.ok("log", "--oneline", "--first-parent") == (
+        f"{tidy}{ids['both']} both\n{ids['more']} more\n{ids['cross']} cross\n"
+        f"{ids['right']} right\n{ids['base']} base\n"
+    )
+    assert shell.ok("log", "--oneline", "--first-parent", "--graph", "dev") == (
+        f"* {ids['criss']} (dev) criss\n* {ids['left']} left\n* {ids['base']} base\n"
+    )
+    until = shell.ok("log", "--oneline", "--until", "2026-01-02T03:01:30+00:00")
+    assert until == f"{ids['left']} left\n{ids['base']} base\n"
+    assert shell.fails("log", "--meta", "source", code=2) == (
+        "Error: Invalid value for '--meta': 'source' is not of the form NAME=VALUE\n"
+        "Hint: see 'tvcs log --help'\n"
+    )
+
+
+def test_a_range(shell: Shell) -> None:
+    base = shell.commit({"a": 1}, "Base")
+    shell.ok("switch", "-c", "dev")
+    one, two = (shell.commit({"b": n}, f"Dev {n}") for n in (1, 2))
+    shell.ok("switch", "main")
+    shell.commit({"c": 1}, "Main")
+    expected = f"{two} (dev) Dev 2\n{one} Dev 1\n"
+    assert shell.ok("log", "--oneline", "main..dev") == expected
+    assert shell.ok("log", "--oneline", "..dev") == expected
+    assert shell.ok("log", "--oneline", f"{base}..dev~1") == f"{one} Dev 1\n"
+    assert shell.ok("log", "--oneline", "--graph", "main..dev") == (
+        f"* {two} (dev) Dev 2\n* {one} Dev 1\n"
+    )
+    assert shell.ok("log", "--oneline", "dev..dev") == ""
+    assert [commit["message"] for commit in shell.json("log", "dev..")] == ["Main"]
+    assert shell.fails("log", "main...dev") == (
+        "Error: range 'main...dev' is not of the form A..B\n"
+    )
+    assert shell.fails("log", "nope..dev").startswith("Error: no branch, tag or commit is called")
+
+
+def test_where_a_branch_was(shell: Shell) -> None:
+    shell.at("2026-01-01T12:00:00+00:00")
+    first = shell.commit({"a": 1}, "First")
+    shell.at("2026-01-20T12:00:00+00:00")
+    second = shell.commit({"a": 2}, "Second")
+    for revision, expected in [
+        ("main@{1}", first),
+        ("@{2026-01-10T00:00+00:00}", first),
+        ("main@{2 weeks ago}", first),
+        ("main@{1 minute ago}", first),
+        ("main@{now}", second),
+    ]:
+        assert shell.ok("show", revision).startswith(f"commit {shell.id(expected)}")
+    assert shell.fails("show", "@{1 year ago}") == (
+        "Error: revision '@{1 year ago}': branch 'main' was not there at "
+        "2025-01-20 12:00:00 +0000\n"
+        "Hint: 'tvcs op log' lists when it was made and moved\n"
+    )
+    assert shell.fails("show", "@{soon}") == (
+        "Error: revision '@{soon}': 'soon' is neither a number of changes nor a time; write @{2}, "
+        "@{2026-01-31} or '@{2 weeks ago}'\n"
+    )
+
+
 def test_json(shell: Shell) -> None:
     shell.commit({"a": 1}, "First")
     shell.commit({"a": 2}, "Second")

@@ -47,8 +47,32 @@ def test_json(shell: Shell) -> None:
         "head": shell.id(),
         "base": shell.id(),
         "is_dirty": True,
+        "merge": None,
         "columns": {"labels": {"added": 0, "deleted": 0, "modified": 1, "schema": None}},
     }
+
+
+def test_a_merge_in_progress(shell: Shell) -> None:
+    shell.commit({"a": 1}, "First")
+    shell.ok("switch", "-c", "dev")
+    theirs = shell.commit({"a": 2, "b": 2}, "On dev")
+    shell.ok("switch", "main")
+    ours = shell.commit({"a": 3}, "On main")
+    shell.run("merge", "dev", "--keep-conflicts")
+    start = f"On branch main\nBased on {ours} On main\nIn progress: merge of {theirs} On dev, with "
+    end = (
+        "\nChanges to be committed:\n labels | +1 -0 ~0\n"
+        " 1 column changed: 1 sample added, 0 deleted, 0 modified\n"
+    )
+    assert shell.ok("status") == (
+        f"{start}1 conflict to decide.\n"
+        f"See 'tvcs conflicts' and 'tvcs resolve'; 'tvcs merge --abort' gives up.\n{end}"
+    )
+    shell.ok("resolve", "labels", "a", "--ours")
+    assert shell.ok("status") == (
+        f"{start}all conflicts decided.\n"
+        f"Record it with 'tvcs merge --continue'; 'tvcs merge --abort' gives up.\n{end}"
+    )
 
 
 def test_a_branch_that_moved_since(shell: Shell) -> None:

@@ -483,9 +483,6 @@ def test_reset_moves_the_branch_and_drops_what_is_staged(repo: tv.Repository) ->
 
 def test_before_the_first_commit_the_editor_drops_what_is_staged(repo: tv.Repository) -> None:
     stage_labels(repo, a=1)
-    with pytest.raises(RevisionNotFoundError):
-        repo.reset()
-    assert staged(repo) == {"labels": {"a": 1}}
     with repo.edit() as co:
         co.reset()
     assert not repo.is_dirty
@@ -572,7 +569,7 @@ def test_undo_takes_a_number(repo: tv.Repository) -> None:
     assert (repo.resolve("HEAD"), repo.is_dirty) == (first, False)
     newest = repo.operations(1)[0]
     assert newest.command == "undo"
-    assert newest.description.startswith("2 operations back to before stage")
+    assert newest.description.startswith("2 operations back to before edit: branch")
     assert newest.user == "Ada <ada@example.org>"
 
 
@@ -741,3 +738,17 @@ def test_pages_show_and_escape(repo: tv.Repository) -> None:
     assert "&lt;i&gt;" in page
     assert "<i>" not in page
     assert "main" in page
+
+
+def test_blame_and_history_answer_for_a_revision_and_for_what_is_committed(
+    repo: tv.Repository,
+) -> None:
+    first, second = commit_labels(repo, "first", a=1, b=1), commit_labels(repo, "second", a=2)
+    stage_labels(repo, a=3)
+    assert dict(repo.blame("labels")) == {"a": second, "b": first}
+    assert dict(repo.blame("labels", first, keys=["a"])) == {"a": first}
+    assert [(c.commit, c.before, c.after) for c in repo.history("labels", "a")] == [
+        (second, 1, 2),
+        (first, None, 1),
+    ]
+    assert [c.commit for c in repo.history("labels", "a", "HEAD~1")] == [first]

@@ -8,7 +8,8 @@ from typing import Any
 import click
 import pytest
 
-from cli.arguments import to_moment, to_pairs, to_shape, to_size, typed_key
+from cli.arguments import to_moment, to_pairs, to_shape, to_size, typed_key, typed_sample
+from tensorvcs.objects.schema import Schema
 
 CONTEXT = click.Context(click.Command("test"))
 OPTION = click.Option(["--test"])
@@ -108,3 +109,32 @@ def test_nothing_given() -> None:
 )
 def test_keys(text: str, columns: list[set[int | str]], key: int | str) -> None:
     assert typed_key(text, columns) == key
+
+
+class NestedStub(dict[Any, Any]):
+    """Samples with their subsamples, as a nested column has them; a flat one has none."""
+
+    def __init__(self, *, nested: bool, **samples: set[Any]) -> None:
+        super().__init__(samples)
+        self.schema = Schema("str", nested=nested)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "key"),
+    [
+        ("s", NestedStub(nested=True, s={1}), "s"),
+        ("s[1]", NestedStub(nested=True, s={1}), ("s", 1)),
+        ("s[1]", NestedStub(nested=True, s={"1"}), ("s", "1")),
+        ("s[9]", NestedStub(nested=True, s={1}), ("s", 9)),
+        ("s[x][y]", NestedStub(nested=True, **{"s[x]": {"y"}}), ("s[x]", "y")),
+        ("s[1]", NestedStub(nested=True, **{"s[1]": {1}}), "s[1]"),
+        ("t[1]", NestedStub(nested=True, s={1}), ("t", 1)),
+        ("4[x]", NestedStub(nested=True), (4, "x")),
+        ("s[1]", NestedStub(nested=False, s=set()), "s[1]"),
+        ("s[]", NestedStub(nested=True), "s[]"),
+        ("s[1]", None, ("s", 1)),
+        ("5", None, 5),
+    ],
+)
+def test_samples_and_subsamples(text: str, column: Any, key: Any) -> None:
+    assert typed_sample(text, column) == key

@@ -1,0 +1,139 @@
+"""``tvcs resolve``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import click
+
+from ..arguments import prints, typed_sample
+from ..merging import waiting_merge
+from ..text import count_text, key_text
+from ..value_files import value_of_file, value_of_text
+
+if TYPE_CHECKING:
+    from tensorvcs import MergeInProgress
+
+    from ..context import Caller
+    from ..output import Output
+
+_GLOB = re.compile(r"[*?\[]|^-?\d*:-?\d*$")
+_PAIR = re.compile(r".+\[.+\]", re.DOTALL)
+
+
+@click.command("resolve")
+@click.argument("column", required=False)
+@click.argument("keys", metavar="[KEY]...", nargs=-1)
+@click.option("--ours", "side", flag_value="ours", help="Keep what the branch has.")
+@click.option("--theirs", "side", flag_value="theirs", help="Take what the other side has.")
+@click.option("--delete", "side", flag_value="delete", help="Delete the samples, or the column.")
+@click.option(
+    "--value",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Take the value in a .npy file, an image, or a file of text or bytes.",
+)
+@click.option("--value-text", "text", metavar="TEXT", help="Take a typed value, such as 3.")
+@click.option(
+    "--all", "is_all", is_flag=True, help="Every open conflict, of COLUMN if one is named."
+)
+@prints
+def command(
+    caller: Caller,
+    out: Output,
+    column: str | None,
+    keys: tuple[str, ...],
+    side: Literal["ours", "theirs", "delete"] | None,
+    file: Path | None,
+    text: str | None,
+    is_all: bool,
+) -> None:
+    """Decide conflicts of a merge in progress.
+
+    KEY may be a pattern such as 'cat/*' or 0:100, for the samples that are open; a plain KEY may
+    also be one that was decided before. In a nested column KEY is a sample with all its
+    subsamples, or SAMPLE[SUBSAMPLE]. Without a KEY, COLUMN is one that is in conflict as a whole.
+
+    \b
+    Examples:
+      tvcs resolve labels cat/1 --theirs
+      tvcs resolve labels 'cat/*' --ours
+      tvcs resolve labels cat/1 --value-text 3
+      tvcs resolve labels --all --theirs
+      tvcs resolve --all --ours
+    """
+    if sum(choice is not None for choice in (side, file, text)) != 1:
+        raise click.UsageError("give one of --ours, --theirs, --delete, --value and --value-text")
+    if column is None and not is_all:
+        raise click.UsageError("name a COLUMN, or give --all")
+    if keys and is_all:
+        raise click.UsageError("KEY and --all exclude each other")
+    with caller.repository() as repo:
+        merge = waiting_merge(repo)
+        before = merge.open_count
+        value = None
+        if side is None:
+            if column is None:
+                raise click.UsageError("a value is for one COLUMN; name it")
+            schema = merge.schema(column)
+            value = (
+                value_of_text(text, schema)
+                if text is not None
+                else value_of_file(cast("Path", file), schema)
+            )
+        if is_all:
+            left = merge.resolve_all(side, value=value, column=column)
+        else:
+            left = _decide(merge, cast("str", column), keys, side, value)
+        lines = [f"Decided {count_text(before - left, 'conflict')}"]
+        if before == left:
+            lines = [
+                "No open conflict was decided, but others anew" if keys else "Nothing was open"
+            ]
+        lines.append(
+            f"{count_text(left, 'conflict')} left: 'tvcs conflicts' lists them"
+            if left
+            else f"None is left: record the {merge.verb} with 'tvcs merge --continue'"
+        )
+        out.show({"decided": before - left, "open": left}, lines)
+
+
+def _decide(
+    merge: MergeInProgress,
+    column: str,
+    texts: tuple[str, ...],
+    side: Literal["ours", "theirs", "delete"] | None,
+    value: Any,
+) -> int:
+    if not texts:
+        return merge.resolve(column, None, side, value=value)
+    pairs, patterns = _typed(merge, column, texts)
+    left = merge.open_count
+    if pairs:
+        left = merge.resolve(column, pairs, side, value=value)
+    if patterns:
+        again = not any(_GLOB.search(text) for text in patterns)
+        left = merge.resolve_all(side, value=value, column=column, keys=patterns, again=again)
+    return left
+
+
+def _typed(
+    merge: MergeInProgress, column: str, texts: tuple[str, ...]
+) -> tuple[list[Any], list[str]]:
+    """Return which of the keys are pairs of a nested column, and the others."""
+    pairs: list[Any] = []
+    patterns: list[str] = []
+    is_nested = merge.schema(column).nested
+    for text in texts:
+        if is_nested and _PAIR.fullmatch(text):
+            # As it is listed; digits in it may be a number or a text.
+            known = (c.key for c in merge.conflicts if c.column == column)
+            pairs.append(
+                next((key for key in known if key_text(key) == text), typed_sample(text, None))
+            )
+        else:
+            patterns.append(text)
+    return pairs, patterns
