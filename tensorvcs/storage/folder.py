@@ -88,10 +88,11 @@ def create_folder(path: Path, *, bare: bool) -> Folder:
             "open that one, or choose a folder outside of it",
         )
     root = path if bare else path / FOLDER_NAME
-    if bare and path.exists() and any(path.iterdir()):
+    leftover = f"{FOLDER_NAME}.new-"
+    if bare and path.exists() and any(not e.name.startswith(leftover) for e in path.iterdir()):
         raise InvalidInputError(f"{path} is not empty; a bare repository needs an empty folder")
     made = _first_missing(path)
-    building = (path.parent if bare else path) / f"{FOLDER_NAME}.new-{os.getpid()}"
+    building = path / f"{leftover}{os.getpid()}"
     try:
         path.mkdir(parents=True, exist_ok=True)
         if building.exists():
@@ -105,10 +106,21 @@ def create_folder(path: Path, *, bare: bool) -> Folder:
             {"format": FORMAT_NAME, "version": FORMAT_VERSION, "features": [], "bare": bare},
         )
         sync_folder(building)
-        building.replace(root)
+        if bare:
+            # The folder stays the one that it is, since somebody may be in it.
+            for name in ("lmdb", "packs", "config.json", FORMAT_FILE):
+                (building / name).replace(root / name)
+            building.rmdir()
+        else:
+            building.replace(root)
+        sync_folder(root)
         sync_folder(root.parent)
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
+        if bare:
+            for name in ("lmdb", "packs"):
+                shutil.rmtree(root / name, ignore_errors=True)
+            (root / "config.json").unlink(missing_ok=True)
         _remove_empty(path, made)
         raise StorageError(f"cannot make a repository at {path}: {error}") from error
     return Folder(root, bare)
