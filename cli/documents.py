@@ -11,6 +11,8 @@ import numpy as np
 from tensorvcs.display.text import ArraySummary
 from tensorvcs.objects.dtype import dtype_name
 
+from .text import counts_of
+
 if TYPE_CHECKING:
     from tensorvcs import (
         ChangeHistogram,
@@ -65,19 +67,22 @@ def diff_document(difference: Diff, *, has_keys: bool) -> Document:
     """Return what differs by column: counts, schemas and, when asked for, the keys."""
     columns: Document = {}
     for name, column in difference.columns.items():
-        stat = column.stat()
+        counts = counts_of(column)
+        added, deleted, modified = counts or (None, None, None)
         change = column.schema
         columns[name] = {
-            "added": stat.added,
-            "deleted": stat.deleted,
-            "modified": stat.modified,
+            "added": added,
+            "deleted": deleted,
+            "modified": modified,
             "schema": None
             if change is None
             else {"before": schema_document(change[0]), "after": schema_document(change[1])},
         }
+        if counts is None:
+            columns[name]["is_here"] = False
         if column.renamed_from is not None:
             columns[name]["renamed_from"] = column.renamed_from
-        if has_keys:
+        if has_keys and counts is not None:
             columns[name] |= {
                 "added_keys": [key_document(key) for key in column.added],
                 "deleted_keys": [key_document(key) for key in column.deleted],

@@ -8,6 +8,8 @@ import re
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from tensorvcs.errors import ObjectNotFoundError, RemoteError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -80,28 +82,46 @@ def stat_lines(
 
     `histograms` has by column what stands behind its counts.
     """
-    stats = difference.stat().columns
-    names = {name: _column_text(name, stat.renamed_from) for name, stat in stats.items()}
+    columns = difference.columns
+    stats = {name: counts for name in columns if (counts := counts_of(columns[name])) is not None}
+    names = {name: _column_text(name, column.renamed_from) for name, column in columns.items()}
     width = max(map(len, names.values()), default=0)
     cells = {
-        name: [f"+{s.added:,}", f"-{s.deleted:,}", f"~{s.modified:,}"] for name, s in stats.items()
+        name: [f"{sign}{count:,}" for sign, count in zip("+-~", counts, strict=True)]
+        for name, counts in stats.items()
     }
     widths = [max(len(row[at]) for row in cells.values()) for at in range(3)] if cells else []
-    for name, row in cells.items():
-        counts = " ".join(
-            out.style(f"{cell:>{wide}}", _SIGNS[cell[0]] if cell[1:] != "0" else None)
-            for cell, wide in zip(row, widths, strict=True)
-        )
-        change = difference.columns[name].schema
+    for name in columns:
+        shown = "not here"
+        if name in cells:
+            shown = " ".join(
+                out.style(f"{cell:>{wide}}", _SIGNS[cell[0]] if cell[1:] != "0" else None)
+                for cell, wide in zip(cells[name], widths, strict=True)
+            )
+        change = columns[name].schema
         more = [schema_change_text(change)] if change else []
         more += [histograms[name]] if histograms and name in histograms else []
-        yield "  ".join([f" {names[name]:{width}} | {counts}", *more])
-    if stats:
-        total = difference.stat()
+        yield "  ".join([f" {names[name]:{width}} | {shown}", *more])
+    if columns:
+        added, deleted, modified = (sum(row[at] for row in stats.values()) for at in range(3))
+        absent = len(columns) - len(stats)
+        rest = f", not counting {count_text(absent, 'column')}" if absent else ""
         yield (
-            f" {count_text(len(stats), 'column')} changed: {count_text(total.added, 'sample')} "
-            f"added, {total.deleted:,} deleted, {total.modified:,} modified"
+            f" {count_text(len(columns), 'column')} changed: {count_text(added, 'sample')} "
+            f"added, {deleted:,} deleted, {modified:,} modified{rest}"
         )
+
+
+def counts_of(column: ColumnDiff) -> tuple[int, int, int] | None:
+    """Return how many samples were added, deleted and modified.
+
+    None where a partial clone has not got the keys: what a command has done is told all the same.
+    """
+    try:
+        stat = column.stat()
+    except (ObjectNotFoundError, RemoteError):
+        return None
+    return stat.added, stat.deleted, stat.modified
 
 
 def _column_text(name: str, renamed_from: str | None) -> str:

@@ -61,7 +61,10 @@ def value_of_file(path: Path, schema: Schema) -> Any:
             return _image(path, schema)
         array = np.load(path, allow_pickle=False)
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {error}") from error
+        raise with_hint(
+            StorageError(f"cannot read {path}: {error.strerror or error}"),
+            "name a file, or type the value behind --value-text",
+        ) from error
     except (ValueError, EOFError) as error:
         raise with_hint(
             UnreadableFileError(f"it has no value of {schema.spelling}: {error}", str(path)),

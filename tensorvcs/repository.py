@@ -146,10 +146,12 @@ from tensorvcs.tree.nodes import Nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from tensorvcs.checkout.bisecting import Within
     from tensorvcs.checkout.trials import VersionTest
+    from tensorvcs.connections import Connection
     from tensorvcs.history.bisect import BisectStep
     from tensorvcs.history.bisect_result import BisectResult
     from tensorvcs.history.blamed import Blame
@@ -224,6 +226,7 @@ def clone(
     sample: str = "first",
     seed: int = 0,
     lazy: bool = True,
+    options: Mapping[str, str] | None = None,
     bare: bool = False,
     user_name: str | None = None,
     user_email: str | None = None,
@@ -252,6 +255,9 @@ def clone(
     lazy : bool
         Whether what was left out is fetched from the source when it is read; otherwise reading
         it raises ObjectNotFoundError.
+    options : mapping of str to str, optional
+        Of the service behind a bucket, such as ``endpoint`` and ``region``; they are kept in the
+        settings. Credentials are better left where the service looks for them.
     bare : bool
         Without a staging area.
 
@@ -276,7 +282,7 @@ def clone(
         seed,
     )
     url = resolve_url(check_url(os.fspath(source)))
-    with connected(url) as connection:
+    with connected(url, options=options) as connection:
         head = branch or current_branch(connection.stores.refs)
         if branch is not None and connection.stores.refs.get(BRANCHES + branch) is None:
             place = shown_url(url)
@@ -287,7 +293,7 @@ def clone(
     if repository is None:
         _check_empty(Path(path))
         repository = init(path, user_name, user_email, bare=bare)
-        repository.add_remote(DEFAULT_REMOTE, url, part=chosen, lazy=lazy)
+        repository.add_remote(DEFAULT_REMOTE, url, part=chosen, lazy=lazy, options=options)
     try:
         repository._finish_clone(head, None if branch is None else [branch], progress)
     except BaseException:
@@ -1050,13 +1056,7 @@ class Repository:
         pairs = check_metadata(metadata)
         if keep_conflicts:
             self._check_not_bare()
-            if branch != self.head:
-                raise with_hint(
-                    InvalidInputError(
-                        f"conflicts are kept in the staging area, which is of branch {self.head!r}"
-                    ),
-                    f"switch first: tvcs switch {branch}",
-                )
+            self._check_keeps_conflicts_of(branch)
 
         def keep(plan: MergePlan) -> None:
             # Without a given author, who finishes the merge is its author.
@@ -1082,10 +1082,22 @@ class Repository:
             result = run()
         else:
             with self._staging_lock():
+                if keep_conflicts:
+                    # Again, now that nobody can switch.
+                    self._check_keeps_conflicts_of(branch)
                 self._check_clean("merge")
                 result = run()
         self._upkeep()
         return result
+
+    def _check_keeps_conflicts_of(self, branch: str) -> None:
+        if branch != self.head:
+            raise with_hint(
+                InvalidInputError(
+                    f"conflicts are kept in the staging area, which is of branch {self.head!r}"
+                ),
+                f"switch first: tvcs switch {branch}",
+            )
 
     def preview_merge(
         self,
@@ -1756,7 +1768,13 @@ class Repository:
         return read_remotes(self.config)
 
     def add_remote(
-        self, name: str, url: str, *, part: Filter | None = None, lazy: bool = True
+        self,
+        name: str,
+        url: str,
+        *,
+        part: Filter | None = None,
+        lazy: bool = True,
+        options: Mapping[str, str] | None = None,
     ) -> Remote:
         """Give another repository a short name.
 
@@ -1769,6 +1787,8 @@ class Repository:
             What is fetched from it; everything when omitted.
         lazy : bool
             Whether what a filter leaves out is fetched from this remote when it is read.
+        options : mapping of str to str, optional
+            Of the service behind a bucket, such as ``endpoint`` and ``region``.
 
         Raises
         ------
@@ -1780,7 +1800,8 @@ class Repository:
             raise RemoteExistsError(f"remote {name!r} exists already, at {place}")
         chosen = Filter() if part is None else part
         place = resolve_url(check_url(url))
-        remote = Remote(name, place, chosen, is_promisor=lazy and not chosen.is_everything)
+        is_promisor = lazy and not chosen.is_everything
+        remote = Remote(name, place, chosen, is_promisor, dict(options or {}))
         write_settings(self._folder, {**self.config, **remote.to_settings()})
         self._use_promisor()
         return remote
@@ -1810,11 +1831,19 @@ class Repository:
             )
         return remotes[name]
 
+    @property
+    def _bucket_cache(self) -> Path:
+        """Where directories of bundles in buckets are kept."""
+        return self._folder.root / "cache" / "bundles"
+
+    def _connected(self, remote: Remote) -> AbstractContextManager[Connection]:
+        return connected(remote.url, options=remote.options, cache=self._bucket_cache)
+
     def _use_promisor(self) -> None:
         """Have what is absent fetched when it is read, from the first promisor."""
         remotes = [remote for remote in self.remotes.values() if not remote.filter.is_everything]
         remotes.sort(key=lambda remote: not remote.is_promisor)
-        promisor = promisor_of(remotes[0]) if remotes else None
+        promisor = promisor_of(remotes[0], self._bucket_cache) if remotes else None
         self._objects.supply = promisor.supply_objects if promisor else None
         self._tensors.supply = promisor.supply_values if promisor else None
 
@@ -1854,7 +1883,7 @@ class Repository:
         """
         known = self._remote(remote)
         local = self._receiving_stores()
-        with connected(known.url) as connection:
+        with self._connected(known) as connection:
             if connection.bundle is not None:
                 check_receiver(connection.bundle, known.url, local.objects, known.filter)
             result = fetch(
@@ -1942,7 +1971,7 @@ class Repository:
         """
         known = self._remote(remote)
         local = self._check_open()
-        with connected(known.url) as connection:
+        with self._connected(known) as connection:
             result = push_branch(
                 local,
                 connection.stores,
@@ -1968,7 +1997,7 @@ class Repository:
         """Copy a tag to a remote; raise TagExistsError when it has another one of that name."""
         known = self._remote(remote)
         local = self._check_open()
-        with connected(known.url) as connection:
+        with self._connected(known) as connection:
             result = push_tag(
                 local,
                 connection.stores,
@@ -1985,7 +2014,7 @@ class Repository:
     def delete_remote_branch(self, remote: str, branch: str) -> PushResult:
         """Delete a branch of a remote; raise BranchNotFoundError when it has none."""
         known = self._remote(remote)
-        with connected(known.url) as connection:
+        with self._connected(known) as connection:
             return delete_remote_ref(
                 self._check_open(),
                 connection.stores,
@@ -2097,7 +2126,7 @@ class Repository:
         partial = [name for name, r in self.remotes.items() if not r.filter.is_everything]
         known = self._remote(remote or next(iter(partial), DEFAULT_REMOTE))
         states = self._columns_of(self._resolve_any(revision))
-        with connected(known.url) as connection:
+        with self._connected(known) as connection:
             source = connection.stores
 
             def supply(store: ObjectStore, digests: Sequence[bytes]) -> None:
@@ -2268,8 +2297,12 @@ class Repository:
 
     def stats(self) -> Statistics:
         """Return counts and sizes: commits, columns, samples, packs, bytes on disk."""
-        self._check_open()
-        return gather_statistics(self._stores, self._tensors.stats(), self._environment.file_nbytes)
+        return gather_statistics(
+            self._receiving_stores(),
+            self._tensors.stats(),
+            self._environment.file_nbytes,
+            is_partial=self.is_partial,
+        )
 
 
 def _reopen(path: str, at_operation: int | None) -> Repository:

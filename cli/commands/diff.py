@@ -101,6 +101,8 @@ def command(
     by_size = sort == "size"
     with caller.repository() as repo:
         difference = _between(repo, revisions, list(columns) or None)
+        if out.is_json:
+            difference.stat()  # What is not here is an error of who asks for it.
         if stat:
             _print_stat(out, difference, is_all=is_all)
         elif show:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ..arguments import prints
-from ..text import count_text
-from ..transfers import filter_options, moved_document, size_text, transfer_progress
+from ..text import count_text, size_text
+from ..transfers import filter_options, moved_document, transfer_progress
 
 if TYPE_CHECKING:
     from ..context import Caller

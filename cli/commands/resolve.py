@@ -26,9 +26,9 @@ _PAIR = re.compile(r".+\[.+\]", re.DOTALL)
 @click.command("resolve")
 @click.argument("column", required=False)
 @click.argument("keys", metavar="[KEY]...", nargs=-1)
-@click.option("--ours", "side", flag_value="ours", help="Keep what the branch has.")
-@click.option("--theirs", "side", flag_value="theirs", help="Take what the other side has.")
-@click.option("--delete", "side", flag_value="delete", help="Delete the samples, or the column.")
+@click.option("--ours", is_flag=True, help="Keep what the branch has.")
+@click.option("--theirs", is_flag=True, help="Take what the other side has.")
+@click.option("--delete", is_flag=True, help="Delete the samples, or the column.")
 @click.option(
     "--value",
     "file",
@@ -46,7 +46,9 @@ def command(
     out: Output,
     column: str | None,
     keys: tuple[str, ...],
-    side: Literal["ours", "theirs", "delete"] | None,
+    ours: bool,
+    theirs: bool,
+    delete: bool,
     file: Path | None,
     text: str | None,
     is_all: bool,
@@ -65,12 +67,13 @@ def command(
       tvcs resolve labels --all --theirs
       tvcs resolve --all --ours
     """
-    if sum(choice is not None for choice in (side, file, text)) != 1:
+    if sum((ours, theirs, delete, file is not None, text is not None)) != 1:
         raise click.UsageError("give one of --ours, --theirs, --delete, --value and --value-text")
     if column is None and not is_all:
         raise click.UsageError("name a COLUMN, or give --all")
     if keys and is_all:
         raise click.UsageError("KEY and --all exclude each other")
+    side = _side(ours=ours, theirs=theirs, delete=delete)
     with caller.repository() as repo:
         merge = waiting_merge(repo)
         before = merge.open_count
@@ -101,6 +104,12 @@ def command(
         out.show({"decided": before - left, "open": left}, lines)
 
 
+def _side(*, ours: bool, theirs: bool, delete: bool) -> Literal["ours", "theirs", "delete"] | None:
+    if delete:
+        return "delete"
+    return "ours" if ours else "theirs" if theirs else None
+
+
 def _decide(
     merge: MergeInProgress,
     column: str,
@@ -127,13 +136,13 @@ def _typed(
     pairs: list[Any] = []
     patterns: list[str] = []
     is_nested = merge.schema(column).nested
+    listed: dict[str, Any] = {}
+    if is_nested:
+        listed = {key_text(c.key): c.key for c in merge.conflicts if c.column == column}
     for text in texts:
         if is_nested and _PAIR.fullmatch(text):
             # As it is listed; digits in it may be a number or a text.
-            known = (c.key for c in merge.conflicts if c.column == column)
-            pairs.append(
-                next((key for key in known if key_text(key) == text), typed_sample(text, None))
-            )
+            pairs.append(listed[text] if text in listed else typed_sample(text, None))
         else:
             patterns.append(text)
     return pairs, patterns

@@ -52,7 +52,7 @@ def _lines(out: Output, statistics: Any) -> Iterator[str]:
     if statistics.columns:
         yield ""
         yield from out.table(
-            (name, column.schema, count_text(column.sample_count, "sample"))
+            (name, column.schema, _samples_text(column))
             for name, column in statistics.columns.items()
         )
 
@@ -62,3 +62,9 @@ def _packs_text(packs: Any) -> str:
         f"{packs.pack_count:,} with {count_text(packs.value_count - packs.loose_count, 'value')}, "
         f"{size_text(packs.file_nbytes)} for {size_text(packs.payload_nbytes)}"
     )
+
+
+def _samples_text(column: Any) -> str:
+    text = count_text(column.sample_count, "sample")
+    present = column.present_count
+    return text if present is None else f"{text}, {present:,} of them here"

@@ -327,8 +327,9 @@ class MergeInProgress:
         MergeConflictError
             The branch has moved since, and changed the same samples. Staging stays.
         """
-        intent = self._intent
         with self._edit() as staging:
+            # Read under the lock: somebody may have ended this merge, and staged something else.
+            intent = self._intent
             text = intent.message if message is None else message
             return staging.commit(text, author, metadata=metadata, sign=sign)
 

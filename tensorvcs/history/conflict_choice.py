@@ -29,6 +29,8 @@ from tensorvcs.tree.entries import join_keys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from tensorvcs.history.merge_progress import KeptMerge, Part
     from tensorvcs.objects.key_patterns import KeyPattern
     from tensorvcs.tree.nodes import Nodes
@@ -70,30 +72,48 @@ def named_conflicts(nodes: Nodes, kept: KeptMerge, column: str, key: Any) -> Cho
             InvalidInputError(f"column {column!r} is in conflict by sample; name a key"),
             f"or decide all of them: tvcs resolve {column} --all, or resolve_all",
         )
-    found = [_find(nodes, part, one) for one in (key if isinstance(key, list) else [key])]
-    return [(place, _union(found))]
+    return [(place, _find(nodes, part, key if isinstance(key, list) else [key]))]
 
 
-def _find(nodes: Nodes, part: OpenSamples, key: Any) -> Keys:
-    """Return the samples in conflict that one key names; several subsamples for a sample."""
-    if not part.schema.nested:
-        named, _ = collect_keys([key])
-    elif isinstance(key, tuple) and len(key) == 2:
-        named = Keys(EMPTY_INTS, text_array([composite_key(*key)]))
+def _find(nodes: Nodes, part: OpenSamples, keys: list[Any]) -> Keys:
+    """Return the samples in conflict that keys name; several subsamples for a sample."""
+    if part.schema.nested:
+        named, places = _collect_nested(nodes, part, keys)
     else:
-        prefix = composite_prefix(check_key(key))
-        named = _union(
-            [
-                cursor.keys_at(nodes, tree, *cursor.prefix_range(nodes, tree, prefix))
-                for tree in (part.ours, part.theirs)
-            ]
-        )
+        named, places = collect_keys(keys)
     is_there = cursor.get(nodes, part.ours, named)[1] | cursor.get(nodes, part.theirs, named)[1]
-    if not is_there.any():
+    is_found = np.zeros(len(keys), np.bool_)
+    is_found[places[is_there]] = True
+    if not is_found.all():
+        absent = keys[int(np.argmin(is_found))]
         raise with_hint(
-            SampleNotFoundError(f"column {part.column!r}: {key!r} is not in conflict"), _LIST_THEM
+            SampleNotFoundError(f"column {part.column!r}: {absent!r} is not in conflict"),
+            _LIST_THEM,
         )
-    return named
+    return _union([named])
+
+
+def _collect_nested(
+    nodes: Nodes, part: OpenSamples, keys: list[Any]
+) -> tuple[Keys, NDArray[np.intp]]:
+    """Return tree keys, and for each the place of its pair or sample in `keys`."""
+    texts: list[bytes] = []
+    places: list[int] = []
+    for place, key in enumerate(keys):
+        if isinstance(key, tuple) and len(key) == 2:
+            found = [composite_key(*key)]
+        else:
+            prefix = composite_prefix(check_key(key))
+            found = [
+                text
+                for tree in (part.ours, part.theirs)
+                for text in cursor.keys_at(
+                    nodes, tree, *cursor.prefix_range(nodes, tree, prefix)
+                ).texts.tolist()
+            ]
+        texts += found
+        places += [place] * len(found)
+    return Keys(EMPTY_INTS, text_array(texts)), np.array(places, np.intp)
 
 
 def matching_conflicts(

@@ -9,7 +9,12 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
 
 from tensorvcs.display.html import table_html
-from tensorvcs.errors import ColumnNotFoundError, InvalidInputError, ObjectNotFoundError
+from tensorvcs.errors import (
+    ColumnNotFoundError,
+    InvalidInputError,
+    ObjectNotFoundError,
+    RemoteError,
+)
 from tensorvcs.history.change_sizes import ChangeSizes
 from tensorvcs.history.changed_column import ChangedColumn
 from tensorvcs.history.renames import find_renames
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from tensorvcs.tree.nodes import Nodes
 
 _SHOWN_CHANGES = 8
+# What reading raises that a partial clone left out, and whose remote may not answer.
+_ABSENT = (ObjectNotFoundError, RemoteError)
 
 Order = Literal["key", "size"]
 
@@ -150,7 +157,7 @@ class ColumnDiff:
         return self._sides.before == self._sides.after and self.renamed_from is None
 
     def stat(self) -> ColumnStat:
-        """Return the counts."""
+        """Return the counts; raise ObjectNotFoundError when a tree is not here."""
         return ColumnStat(
             len(self.added),
             len(self.deleted),
@@ -225,18 +232,26 @@ class ColumnDiff:
         return sizes
 
     def __repr__(self) -> str:
-        stat = self.stat()
         origin = f" renamed from {self.renamed_from!r}" if self.renamed_from else ""
-        return f"<ColumnDiff {self.name!r}{origin}: +{stat.added} -{stat.deleted} ~{stat.modified}>"
+        return f"<ColumnDiff {self.name!r}{origin}: {_counts_text(self)}>"
 
     def _repr_html_(self) -> str:
         try:
             rows = [html_row(change) for change in self.changes(limit=_SHOWN_CHANGES)]
-        except ObjectNotFoundError as error:
+        except _ABSENT as error:
             return f"<p>{html.escape(f'{repr(self)[1:-1]}; {error}')}</p>"
         if self.stat().total > len(rows):
             rows.append(["", "…", *[""] * (len(HTML_HEADER) - 2)])
         return table_html(HTML_HEADER, rows, repr(self)[1:-1])
+
+
+def _counts_text(column: ColumnDiff) -> str:
+    """Return the counts of a column as a repr shows them, which must not raise."""
+    try:
+        stat = column.stat()
+    except _ABSENT:
+        return "not here"
+    return f"+{stat.added} -{stat.deleted} ~{stat.modified}"
 
 
 @dataclass(frozen=True)
@@ -267,7 +282,7 @@ class Diff:
         return not self.columns
 
     def stat(self) -> DiffStat:
-        """Return the counts by column."""
+        """Return the counts by column; raise ObjectNotFoundError when a tree is not here."""
         return DiffStat({name: column.stat() for name, column in self.columns.items()})
 
     def __bool__(self) -> bool:
@@ -275,9 +290,9 @@ class Diff:
 
     def __repr__(self) -> str:
         parts = [
-            (f"{s.renamed_from} → " if s.renamed_from else "")
-            + f"{name} +{s.added} -{s.deleted} ~{s.modified}"
-            for name, s in self.stat().columns.items()
+            (f"{column.renamed_from} → " if column.renamed_from else "")
+            + f"{name} {_counts_text(column)}"
+            for name, column in self.columns.items()
         ]
         return f"<Diff: {'; '.join(parts) or 'no changes'}>"
 

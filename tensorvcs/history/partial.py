@@ -16,7 +16,7 @@ from tensorvcs.tree.entries import join_keys, join_values
 from tensorvcs.tree.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -34,6 +34,8 @@ def apply_part(
     after: Columns,
     choose: Choose | None,
     names: Collection[str] | None,
+    *,
+    renames: Mapping[str, str] | None = None,
 ) -> Columns:
     """Return `before` with a part of what changed from it to `after`.
 
@@ -44,6 +46,8 @@ def apply_part(
         samples to take, ints first; all when None. A renamed column has its new name.
     names : collection of str, optional
         Only these columns; all when None. A renamed column goes by either name.
+    renames : mapping of str to str, optional
+        The renamed columns, old name to new name; those of `find_renames` when omitted.
 
     Returns
     -------
@@ -59,7 +63,9 @@ def apply_part(
     a renamed one. New nodes go to the object store.
     """
     made = dict(before)
-    renamed = {new: old for old, new in find_renames(nodes, before, after).items()}
+    if renames is None:
+        renames = find_renames(nodes, before, after)
+    renamed = {new: old for old, new in renames.items()}
     for new_name in sorted(({*before} - {*renamed.values()}) | {*after}):
         old_name = renamed.get(new_name, new_name)
         old, new = before.get(old_name), after.get(new_name)

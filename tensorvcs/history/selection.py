@@ -9,6 +9,7 @@ import numpy as np
 
 from tensorvcs.errors import ColumnNotFoundError, InvalidInputError
 from tensorvcs.history.partial import apply_part
+from tensorvcs.history.renames import find_renames, is_beyond_chance
 from tensorvcs.objects.key_patterns import KeyPattern, KeyPatterns
 
 if TYPE_CHECKING:
@@ -102,8 +103,17 @@ def take_back(
     if selection.keys is not None:
         choose = chooser(before, after, selection.keys)
 
-    chosen = apply_part(nodes, before, after, choose, selection.columns)
-    rest = apply_part(nodes, after, before, choose, selection.columns)
+    renames = find_renames(nodes, before, after)
+    if choose is not None:
+        # The parts are merged again some day, which must see one column in both of them.
+        renames = {
+            old: new
+            for old, new in renames.items()
+            if is_beyond_chance(nodes, before[old], after[new])
+        }
+    chosen = apply_part(nodes, before, after, choose, selection.columns, renames=renames)
+    backwards = {new: old for old, new in renames.items()}
+    rest = apply_part(nodes, after, before, choose, selection.columns, renames=backwards)
     for name in {*before} - {*after}:
         if name in chosen and name in rest:
             chosen[name] = before[name]

@@ -11,9 +11,14 @@ __all__ = ["Shell"]
 def test_a_part_grows(shell: Shell) -> None:
     with_pictures(shell)
     other = clone(shell, "--columns", "labels")
+    assert other.ok("stats").splitlines()[-2:] == [
+        "images  uint8 (16, 16, 3)  50 samples, 0 of them here",
+        "labels  int64 ()           50 samples, 50 of them here",
+    ]
     assert other.ok("fetch-data", "--column", "images", "--key", "0/*") == (
         "Fetched 25 values, 19.2 kB\n"
     )
+    assert other.json("stats")["columns"]["images"]["present_count"] == 25
     assert other.ok("fetch-data", "--key", "0/*") == "All of it is here already\n"
     document = other.json("fetch-data", "v1", "--max-bytes", "20000", "--sample", "random")
     assert 0 < document["values"] < 26

@@ -52,3 +52,25 @@ def test_conflicts_change_nothing(shell: Shell) -> None:
     assert "conflict" in result.stderr
     assert other.short() == mine
     assert other.ok("pull", "--strategy", "theirs").startswith("Merged origin/main into main as ")
+
+
+def test_what_was_done_is_told_where_a_column_is_not_here(shell: Shell) -> None:
+    with_pictures(shell)
+    other = clone(shell, "--columns", "images", "--no-lazy")
+    first = other.short()
+    shell.go(shell.folder)
+    second = shell.commit({"0/00": 5}, "Theirs")
+    other.go(other.folder)
+    assert other.ok("pull") == (
+        f"Fast-forward of main from {first} to {second}\n"
+        " labels | not here\n"
+        " 1 column changed: 0 samples added, 0 deleted, 0 modified, not counting 1 column\n"
+    )
+    other.ok("undo")
+    assert other.json("merge", "origin/main")["columns"]["labels"] == {
+        "added": None, "deleted": None, "modified": None, "schema": None, "is_here": False,
+    }  # fmt: skip
+    # Who asks for it is told how to get it.
+    for arguments in (["show"], ["diff", "HEAD~1", "HEAD"], ["diff", "HEAD~1", "HEAD", "--json"]):
+        assert other.fails(*arguments).startswith("Error: 1 tree nodes are not in this partial")
+    assert other.ok("verify").startswith("Sound: 2 commits")

@@ -23,5 +23,7 @@ def test_json(shell: Shell) -> None:
     shell.commit({"a": 1, "b": 2}, "First")
     document = shell.json("stats")
     assert document["commit_count"] == 1
-    assert document["columns"] == {"labels": {"schema": "int64 ()", "sample_count": 2}}
+    assert document["columns"] == {
+        "labels": {"schema": "int64 ()", "sample_count": 2, "present_count": None}
+    }
     assert document["total_nbytes"] >= document["lmdb_nbytes"] > 0

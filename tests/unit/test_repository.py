@@ -619,6 +619,29 @@ def test_a_merge(repo: tv.Repository) -> None:
     assert repo.resolve("side") == result.commit
 
 
+def test_conflicts_are_kept_for_the_branch_that_is_current(repo: tv.Repository) -> None:
+    """Another process switches after the merge began, and before it has the lock."""
+    with repo.edit() as co:
+        co.add_ndarray_column("labels", (), "int64")["a"] = 1
+        co.commit("first")
+    for name, value in (("side", 2), ("other", 3)):
+        repo.create_branch(name)
+        with repo.transaction(name) as tx:
+            tx["labels"]["a"] = value
+    repo.switch("side")
+    lock = repo._staging_lock
+
+    def switch_then_lock() -> Any:
+        repo._staging_lock = lock  # type: ignore[method-assign]
+        repo.switch("main")
+        return lock()
+
+    repo._staging_lock = switch_then_lock  # type: ignore[method-assign]
+    with pytest.raises(InvalidInputError, match="which is of branch 'main'"):
+        repo.merge("other", keep_conflicts=True)
+    assert repo.merge_in_progress is None
+
+
 def test_a_merge_that_conflicts_changes_nothing(repo: tv.Repository) -> None:
     commit_labels(repo, a=1)
     repo.create_branch("side")

@@ -174,6 +174,38 @@ def test_one_by_one_and_anew(repo: MemoryRepository) -> None:
     assert (repo.load("main").message, repo.load("main").metadata) == ("By hand", {"a": "b"})
 
 
+def test_what_others_staged_is_not_taken_for_the_merge(repo: MemoryRepository) -> None:
+    """Another process gives the merge up, and stages, just before this one finishes it."""
+    begin(repo)
+    waiting(repo).resolve_all("ours")
+
+    def edit() -> Any:
+        waiting(repo).abort()
+        with repo.work() as co:
+            co["labels", "mine"] = 9
+        return repo.work()
+
+    head = repo.head()
+    merge = MergeInProgress(repo.stores, repo.nodes, repo.writer, nullcontext, edit)
+    with pytest.raises(NoMergeInProgressError):
+        merge.finish()
+    assert repo.head() == head
+    assert staged(repo)["labels"]["mine"] == 9
+
+
+def test_many_names_cost_one_look_up(repo: MemoryRepository) -> None:
+    begin(repo)
+    merge = waiting(repo)
+    looks = []
+    for keys in ([1], [1, "a", "b", "new"] * 50):
+        before = repo.objects.get_count
+        merge.resolve("labels", keys, "theirs")
+        looks.append(repo.objects.get_count - before)
+    assert looks[1] <= looks[0] + 3
+    with pytest.raises(SampleNotFoundError, match="'labels': 'zz' is not in conflict"):
+        merge.resolve("labels", ["a", 1, "zz", "b"], "ours")
+
+
 def test_by_pattern(repo: MemoryRepository) -> None:
     begin(repo)
     merge = waiting(repo)

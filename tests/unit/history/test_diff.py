@@ -276,6 +276,10 @@ def test_a_tree_that_is_not_here_is_not_searched_for_renames() -> None:
     assert diff.columns["words"].is_added
     with pytest.raises(ObjectNotFoundError):
         diff.stat()
+    # What a person looks at tells so, and does not raise.
+    assert repr(diff) == "<Diff: texts not here; words +2 -0 ~0>"
+    assert repr(diff.columns["texts"]) == "<ColumnDiff 'texts': not here>"
+    assert diff._repr_html_().startswith("<p>ColumnDiff &#x27;texts&#x27;: not here; ")
 
 
 # Sizes

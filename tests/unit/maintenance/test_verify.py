@@ -86,6 +86,16 @@ def test_a_damaged_object_is_found(repo: MemoryRepository, what: str, how: str) 
     assert expected in place
 
 
+def test_what_two_tips_share_may_be_absent_as_well(repo: MemoryRepository) -> None:
+    repo.commit(lambda co: co["labels"].update({"b": 2}), "side")
+    del repo.objects.objects[columns_of(repo)["images"].tree.ints.digest]
+    repo.nodes = type(repo.nodes)(repo.stores.objects)
+    report = verify(repo, allow_absent=True)
+    assert report.problems == []
+    assert report.absent_count == 1
+    assert not verify(repo).is_sound
+
+
 def test_a_value_that_is_gone_is_found(repo: MemoryRepository) -> None:
     tensors = repo.stores.tensors
     assert isinstance(tensors, MemoryTensors)
