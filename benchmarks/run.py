@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from benchmarks import histories, importing, ingest, locations, reading, versions
+from benchmarks import histories, importing, ingest, locations, machines, reading, versions
 from benchmarks.measuring import core_count, disk_folder, processor_name
 from benchmarks.peers import find_hangar
 from benchmarks.row import Row, markdown_table, text_table
@@ -40,6 +40,8 @@ SUBJECTS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
     "histories": histories.histories,
     "locations": locations.location_table,
     "commits-in-a-row": versions.commits_in_a_row,
+    "clones": machines.clones,
+    "fetches": machines.fetches,
 }
 
 

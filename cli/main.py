@@ -66,9 +66,9 @@ COMMANDS: dict[str, dict[str, str]] = {
         "push": "Copy a branch to a remote, and move it there.",
         "remote": "List, add and remove remotes.",
         "fetch-data": "Bring values into a partial clone before they are read.",
-        "bundle": "Write branches and tags into one file, and check one.",
-        "serve": "Serve repositories over HTTP.",
-        "token": "Make, list and revoke the tokens that a server asks for.",
+        "bundle": "Put branches and tags into one file, for machines without a network.",
+        "serve": "Serve the repositories below a folder over HTTP.",
+        "token": "Make, list and revoke the tokens that 'tvcs serve --token-file' asks for.",
     },
     "Upkeep": {
         "verify": "Check every digest, link and checksum.",

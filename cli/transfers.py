@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .text import count_text, printable
+from .arguments import to_pairs
+from .text import count_text, printable, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,16 +31,6 @@ def to_nbytes(ctx: click.Context, param: click.Parameter, text: str | None) -> i
     if match is None or match[2] not in units:
         raise click.BadParameter(f"{text!r} is no size; write 200MB or 1.5GiB")
     return int(float(match[1]) * units[match[2]])
-
-
-def size_text(nbytes: int) -> str:
-    """Return bytes as a person reads them, such as ``1.2 MB``."""
-    size = float(nbytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,6 +60,15 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of the service behind a bucket."""
+    return click.option(
+        "--option", "-o", "options", metavar="KEY=VALUE", multiple=True, callback=to_pairs,
+        help="Of the service behind a bucket: endpoint, region, allow_http and so on. Kept in the "
+        "settings; leave credentials to the environment.",
+    )(function)  # fmt: skip
 
 
 def to_names(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:

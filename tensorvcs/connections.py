@@ -16,6 +16,7 @@ from tensorvcs.errors import (
     with_hint,
 )
 from tensorvcs.storage.exchange import checked_data
+from tensorvcs.storage.file_cache import FileCache, MemoryCache
 from tensorvcs.storage.folder import FOLDER_NAME, open_folder
 from tensorvcs.storage.hdf5_tensors import Hdf5Tensors
 from tensorvcs.storage.interfaces import Stores
@@ -23,6 +24,9 @@ from tensorvcs.storage.lmdb_environment import LmdbEnvironment
 from tensorvcs.storage.lmdb_objects import LmdbObjects
 from tensorvcs.storage.lmdb_refs import LmdbRefs
 from tensorvcs.storage.local_file import LocalFile
+from tensorvcs.sync import bucket
+from tensorvcs.sync.bucket_contents import BucketContents, DirectoryCache
+from tensorvcs.sync.bucket_stores import bucket_stores
 from tensorvcs.sync.bundle_file import BundleFile
 from tensorvcs.sync.bundle_stores import bundle_stores
 from tensorvcs.sync.http_stores import Address, HttpLine
@@ -32,13 +36,14 @@ from tensorvcs.sync.remotes import shown_url
 from tensorvcs.sync.stdio_stores import PipeLine, ssh_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tensorvcs.storage.interfaces import TensorStore
+    from tensorvcs.sync.bucket import Bucket
     from tensorvcs.sync.bundle_format import Head
     from tensorvcs.sync.remotes import Remote
 
-SCHEMES = ("path", "bundle", "http", "https", "ssh")
+SCHEMES = ("path", "bundle", "http", "https", "ssh", *bucket.SCHEMES)
 """Kinds of remotes that this version can reach."""
 
 
@@ -65,14 +70,21 @@ class Connection:
     bundle: Head | None = None
 
 
-def open_connection(url: str) -> Connection:
+def open_connection(
+    url: str, *, options: Mapping[str, str] | None = None, cache: Path | None = None
+) -> Connection:
     """Open the stores of the repository at a URL; a path is one.
 
     Parameters
     ----------
     url : str
         A path, of a repository or of a bundle, ``https://TOKEN@host:port/name``, the same with
-        ``http``, ``ssh://user@host:port/path``, or ``bundle://path``.
+        ``http``, ``ssh://user@host:port/path``, ``bundle://path``, or that of a bucket, such as
+        ``s3://bucket/prefix``.
+    options : mapping of str to str, optional
+        Of the service behind a bucket; see `open_bucket`.
+    cache : path, optional
+        A folder for what was read from buckets and never changes; in memory when omitted.
 
     Raises
     ------
@@ -90,6 +102,8 @@ def open_connection(url: str) -> Connection:
         return _open_line(PipeLine(ssh_command(url), url))
     if scheme == "bundle" and separator:
         return _open_bundle(Path(url.removeprefix("bundle://")))
+    if scheme in bucket.SCHEMES and separator:
+        return _open_bucket(bucket.open_bucket(url, options or {}), cache)
     if separator:
         raise with_hint(
             InvalidInputError(f"cannot reach a remote by {scheme!r}: {shown_url(url)}"),
@@ -99,9 +113,11 @@ def open_connection(url: str) -> Connection:
 
 
 @contextmanager
-def connected(url: str) -> Iterator[Connection]:
-    """Open the stores of a remote for a while."""
-    connection = open_connection(url)
+def connected(
+    url: str, *, options: Mapping[str, str] | None = None, cache: Path | None = None
+) -> Iterator[Connection]:
+    """Open the stores of a remote for a while; see `open_connection`."""
+    connection = open_connection(url, options=options, cache=cache)
     try:
         yield connection
     finally:
@@ -117,13 +133,14 @@ def resolve_url(url: str) -> str:
     return scheme + os.path.abspath(Path(url).expanduser())  # noqa: PTH100 (absolute() keeps "..")
 
 
-def promisor_of(remote: Remote) -> Promisor:
+def promisor_of(remote: Remote, cache: Path | None = None) -> Promisor:
     """Return what supplies the absent parts of a partial clone of a remote."""
-    return Promisor(remote, partial(_stores_at, remote.url) if remote.is_promisor else None)
+    connect = partial(_stores_at, remote.url, dict(remote.options), cache)
+    return Promisor(remote, connect if remote.is_promisor else None)
 
 
-def _stores_at(url: str) -> Stores:
-    return open_connection(url).stores
+def _stores_at(url: str, options: Mapping[str, str], cache: Path | None) -> Stores:
+    return open_connection(url, options=options, cache=cache).stores
 
 
 def _open_path(path: Path) -> Connection:
@@ -162,6 +179,13 @@ def _open_bundle(path: Path) -> Connection:
     bundle = open_bundle(path)
     stores = bundle_stores(bundle)
     return Connection(stores, lambda: None, lambda: None, lambda: stores.tensors, bundle.head)
+
+
+def _open_bucket(opened: Bucket, cache: Path | None) -> Connection:
+    directories: DirectoryCache = MemoryCache() if cache is None else FileCache(cache)
+    contents = BucketContents(opened, checked_data, directories)
+    stores = bucket_stores(contents)
+    return Connection(stores, lambda: None, contents.close, lambda: stores.tensors)
 
 
 def _open_line(line: Line) -> Connection:

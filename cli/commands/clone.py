@@ -11,7 +11,7 @@ import tensorvcs
 
 from ..arguments import prints
 from ..text import count_text
-from ..transfers import filter_options, transfer_progress
+from ..transfers import filter_options, service_options, transfer_progress
 
 if TYPE_CHECKING:
     from ..context import Caller
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.argument("path", required=False, type=click.Path())
 @click.option("--branch", "-b", metavar="NAME", help="Be on this branch, and fetch it alone.")
 @filter_options
+@service_options
 @click.option("--no-lazy", is_flag=True, help="Never fetch what was left out when it is read.")
 @click.option("--bare", is_flag=True, help="Without a staging area, for a server.")
 @prints
@@ -37,6 +38,7 @@ def command(
     max_bytes: int | None,
     sample: str,
     seed: int,
+    options: dict[str, str],
     no_lazy: bool,
     bare: bool,
 ) -> None:
@@ -67,6 +69,7 @@ def command(
             sample=sample,
             seed=seed,
             lazy=not no_lazy,
+            options=options,
             bare=bare,
             progress=progress,
         )

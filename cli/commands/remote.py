@@ -9,7 +9,7 @@ import click
 from tensorvcs import Filter
 
 from ..arguments import prints
-from ..transfers import filter_options
+from ..transfers import filter_options, service_options
 
 if TYPE_CHECKING:
     from tensorvcs import Remote
@@ -47,6 +47,7 @@ def command(caller: Caller, out: Output) -> None:
 @click.argument("name")
 @click.argument("url")
 @filter_options
+@service_options
 @prints
 def add(
     caller: Caller,
@@ -58,6 +59,7 @@ def add(
     max_bytes: int | None,
     sample: str,
     seed: int,
+    options: dict[str, str],
 ) -> None:
     """Give another repository a short name.
 
@@ -67,10 +69,11 @@ def add(
     \b
     Examples:
       tvcs remote add backup ../backup
+      tvcs remote add store s3://datasets/pets --option region=eu-central-1
     """
     chosen = Filter(columns or None, keys or None, max_bytes, sample, seed)
     with caller.repository() as repo:
-        remote = repo.add_remote(name, url, part=chosen)
+        remote = repo.add_remote(name, url, part=chosen, options=options)
         out.show(remote_document(remote), [f"Added remote {name} at {remote.shown_url}"])
 
 

@@ -26,6 +26,8 @@ PART_NBYTES = 4 << 20
 """About how many bytes are given out together; a larger value comes alone."""
 
 _PART_FRAMES = 1024
+# What the frames given out together decode to at most, so that few bytes never become many.
+_PART_DECODED_NBYTES = 8 * PART_NBYTES
 
 
 def give_rows(
@@ -82,12 +84,16 @@ def give_frames(
     layout = dataset.layout
     frames: list[bytes] = []
     shapes: list[tuple[int, ...]] = []
-    low = nbytes = 0
+    low = nbytes = decoded_nbytes = 0
     for high, row in enumerate(rows.tolist(), 1):
-        frames.append(dataset.stored(row))
+        frame = dataset.stored(row)
+        frames.append(frame)
         shapes.append(dataset.shape(row))
-        nbytes += len(frames[-1])
-        if nbytes < PART_NBYTES and high - low < _PART_FRAMES and high < len(rows):
+        nbytes += len(frame)
+        if layout.compressor is not None:
+            decoded_nbytes += codecs.frame_nbytes(frame)
+        is_small = nbytes < PART_NBYTES and decoded_nbytes < _PART_DECODED_NBYTES
+        if is_small and high - low < _PART_FRAMES and high < len(rows):
             continue
         yield StoredValues(
             layout.kind,
@@ -100,7 +106,7 @@ def give_frames(
             np.frombuffer(b"".join(frames), np.uint8),
         )
         frames, shapes = [], []
-        low, nbytes = high, 0
+        low, nbytes, decoded_nbytes = high, 0, 0
 
 
 def give_loose(digests: NDArray[np.uint8], values: Sequence[LooseValue]) -> Iterator[StoredValues]:
@@ -188,7 +194,7 @@ def _check_description(values: StoredValues) -> None:
         and values.sizes.shape == (count,)
         and values.shapes.shape[:1] == (count,)
         and bool((values.sizes >= 0).all())
-        and (is_packed or int(values.sizes.sum()) == len(values.data))
+        and (is_packed or _adds_up(values.sizes, len(values.data)))
         and bool((values.shapes >= 0).all())
         and (is_array or (values.dtype == "" and values.shape is None and not values.shapes.size))
     )
@@ -199,6 +205,11 @@ def _check_description(values: StoredValues) -> None:
         raise DigestMismatchError(
             f"{count} values of {values.dtype or values.kind} arrived whose sizes do not fit them"
         )
+
+
+def _adds_up(sizes: NDArray[np.int64], nbytes: int) -> bool:
+    """Tell whether sizes add up to a number of bytes, and not by overflow."""
+    return int(sizes.max(initial=0)) <= nbytes and int(sizes.sum()) == nbytes
 
 
 def _decoded(stored: NDArray[np.uint8], expected: int | None) -> NDArray[np.uint8]:

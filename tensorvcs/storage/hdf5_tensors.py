@@ -519,7 +519,9 @@ class Hdf5Tensors:
         if is_stored:
             layout = replace(layout, compressor=values.compressor)
         choice: CodecChoice = "raw" if values.compressor is None else "blosc"
-        pending = self._pending.setdefault((layout, choice), Unsealed(layout, choice))
+        pending = self._pending.get((layout, choice))
+        if pending is None:
+            pending = self._pending[layout, choice] = Unsealed(layout, choice)
         try:
             if is_row:
                 assert isinstance(datas, np.ndarray)

@@ -61,8 +61,8 @@ class Promisor:
         remote = self._remote
         return with_hint(
             RemoteError(
-                f"{what} not in this partial clone, and remote {remote.name!r} at {remote.shown_url} "
-                f"does not answer: {error}"
+                f"{what} not in this partial clone, and remote {remote.name!r} at "
+                f"{remote.shown_url} does not answer: {error}"
             ),
             "try again when it does; 'tvcs fetch-data' brings values before they are needed",
         )

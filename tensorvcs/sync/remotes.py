@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 DEFAULT_REMOTE = "origin"
 _SECTION = "remote."
+_OPTION = "option."
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,15 @@ class Remote:
         What is fetched from it.
     is_promisor : bool
         Whether it supplies what is not here when it is read: that of a partial clone does.
+    options : mapping of str to str
+        Of the service behind a bucket and the line to it, such as ``endpoint`` and ``region``.
     """
 
     name: str
     url: str
     filter: Filter = field(default_factory=Filter)
     is_promisor: bool = False
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def shown_url(self) -> str:
@@ -50,6 +54,7 @@ class Remote:
             options[start + "filter"] = self.filter.to_text()
         if self.is_promisor:
             options[start + "promisor"] = "true"
+        options.update({f"{start}{_OPTION}{key}": text for key, text in self.options.items()})
         return options
 
 
@@ -58,7 +63,7 @@ def read_remotes(settings: Mapping[str, str]) -> dict[str, Remote]:
     urls = {
         key[len(_SECTION) : -len(".url")]: url
         for key, url in sorted(settings.items())
-        if key.startswith(_SECTION) and key.endswith(".url")
+        if key.startswith(_SECTION) and key.endswith(".url") and f".{_OPTION}" not in key
     }
     remotes = {}
     for name, url in urls.items():
@@ -69,8 +74,15 @@ def read_remotes(settings: Mapping[str, str]) -> dict[str, Remote]:
             url,
             Filter() if text is None else Filter.from_text(text),
             settings.get(start + "promisor") == "true",
+            _service_options(settings, start + _OPTION),
         )
     return remotes
+
+
+def _service_options(settings: Mapping[str, str], start: str) -> dict[str, str]:
+    return {
+        key.removeprefix(start): text for key, text in settings.items() if key.startswith(start)
+    }
 
 
 def remote_settings(settings: Mapping[str, str], name: str) -> list[str]:

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 NAMES = [name for section in COMMANDS.values() for name in section]
 
 # Examples that need more than this machine has, with the reason.
-NOT_RUN: dict[str, str] = {}
+_SERVES = "serves until it is told to end; tests/e2e/test_serve.py runs it"
+NOT_RUN: dict[str, str] = {
+    "tvcs serve": _SERVES,
+    "tvcs serve datasets/ --token-file tokens.json": _SERVES,
+    "tvcs serve datasets/ --host 0.0.0.0 --tls-cert c.pem --tls-key k.pem": _SERVES,
+}  # fmt: skip
 
 # Those that say nothing when all is well.
 QUIET = ("tvcs config --global ", "tvcs config --unset ")
@@ -209,6 +214,12 @@ def after(*lines: str) -> Callable[[Shell], None]:
     return run
 
 
+def bundle_alone(shell: Shell) -> None:
+    """Have a bundle in a folder that is no repository."""
+    shell.ok("bundle", "create", "pets.bundle")
+    shutil.rmtree(shell.folder / ".tensorvcs")
+
+
 SETUPS: dict[str, Callable[[Shell], None]] = {
     "tvcs init": empty_folder,
     "tvcs import ": empty_repository,
@@ -232,6 +243,8 @@ SETUPS: dict[str, Callable[[Shell], None]] = {
     "tvcs switch main": after("tvcs switch experiment"),
     "tvcs switch -": after("tvcs switch experiment"),
     "tvcs clone": sources_beside,
+    "tvcs clone pets.bundle": bundle_alone,
+    "tvcs bundle verify": after("tvcs bundle create pets.bundle"),
     "tvcs remote": with_a_remote,
     "tvcs remote add origin": empty_repository,
     "tvcs fetch": with_a_remote,
@@ -244,6 +257,8 @@ SETUPS: dict[str, Callable[[Shell], None]] = {
     "tvcs merge --abort": merge_in_progress,
     "tvcs merge --continue": merge_without_open_conflicts,
     "tvcs tag v1": without_tag("v1"),
+    "tvcs token list": after("tvcs token add tokens.json ada"),
+    "tvcs token revoke": after("tvcs token add tokens.json ada"),
     "tvcs tag before-cleaning": without_tag("before-cleaning"),
 }
 

@@ -400,7 +400,7 @@ def test_what_is_no_reason(reason: Any) -> None:
 def test_a_part_comes_back_of_a_column_that_may_be_renamed() -> None:
     """Most values are equal by chance, so that a merge takes the columns for two."""
     repo = MemoryRepository()
-    flags = dict.fromkeys([-5, 0, 10, "a", "b/1"], 0)
+    flags: dict[int | str, int] = dict.fromkeys([-5, 0, 10, "a", "b/1"], 0)
     repo.commit(lambda co: co.add_ndarray_column("old", (), "int64").update({**flags, "k": 2}))
     with repo.work() as co:
         co.rename_column("old", "new")

@@ -1,0 +1,278 @@
+"""The two streams of a request over HTTP: its body and its answer, between a loop and a thread.
+
+A request is served in a thread, which waits for disks; its bytes come and go in the loop. A small
+body is read before the thread begins and a small answer is sent after it has ended, so that a
+question costs one change of threads. What is large passes piece by piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tensorvcs.errors import ConnectionLostError, RemoteError, TensorVCSError
+from tensorvcs.sync import wire
+from tensorvcs.sync.http_stores import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+
+    from starlette.types import Receive, Send
+
+SMALL_NBYTES = 1 << 20
+"""A body up to this size is read at once."""
+
+# Small frames are joined up to so many bytes before they are sent.
+_PIECE_NBYTES = 64 << 10
+# How long a thread waits beyond a timeout for a loop that has ended.
+_LOOP_SECONDS = 5.0
+
+
+class RefusedRequest(Exception):  # noqa: N818 (no error of the library: a status of HTTP)
+    """A request that is answered with a status and an error, and with nothing else."""
+
+    def __init__(self, status: int, error: TensorVCSError) -> None:
+        super().__init__(str(error))
+        self.status = status
+        self.error = error
+
+
+class ClientGone(Exception):  # noqa: N818 (nobody is there to hear of an error)
+    """The other end has hung up, or takes nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """How much a server does at a time.
+
+    Attributes
+    ----------
+    max_concurrent : int
+        Requests that run; some more wait, and what comes beyond is told to come again.
+    timeout_seconds : float
+        How long to wait for the next piece of a request, or for the other end to take one.
+    """
+
+    max_concurrent: int = 16
+    timeout_seconds: float = 60.0
+
+
+class RequestBody:
+    """The body of a request.
+
+    Parameters
+    ----------
+    announced_nbytes : int or None
+        What the head says of its length; None when it comes in chunks.
+    max_nbytes : int
+        What is taken at most.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        traffic: Traffic,
+        announced_nbytes: int | None,
+        max_nbytes: int,
+    ) -> None:
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._timeout_seconds = traffic.timeout_seconds
+        self._announced_nbytes = announced_nbytes
+        self._max_nbytes = max_nbytes
+        self._rest = memoryview(b"")
+        self._has_more = True
+        self._problem: ConnectionLostError | None = None
+        self.nbytes = 0
+
+    async def read_small(self) -> None:
+        """Read all of a body that says that it is small; called in the loop."""
+        if self._announced_nbytes is None or self._announced_nbytes > SMALL_NBYTES:
+            return
+        parts: list[memoryview] = []
+        try:
+            while self._has_more:
+                await self._receive_part()
+                parts.append(self._rest)
+        except ConnectionLostError as error:
+            self._problem = error
+        self._rest = parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
+
+    async def _receive_part(self) -> None:
+        try:
+            message = await asyncio.wait_for(_call(self._receive), self._timeout_seconds)
+        except TimeoutError as error:
+            self._has_more = False
+            raise ConnectionLostError(
+                f"the rest of the request did not come within {self._timeout_seconds:g} s"
+            ) from error
+        if message["type"] != "http.request":
+            self._has_more = False
+            raise ConnectionLostError("the other end hung up in the middle of its request")
+        self._rest = memoryview(message.get("body", b""))
+        self._has_more = bool(message.get("more_body", False))
+        self.nbytes += len(self._rest)
+
+    def read(self, nbytes: int) -> bytes:
+        """Return up to so many bytes, and none at the end; called in the thread.
+
+        Raises
+        ------
+        ConnectionLostError
+            They do not come.
+        RefusedRequest
+            There are more in all than are taken.
+        """
+        while not self._rest and self._has_more:
+            self._next()
+        if not self._rest and self._problem is not None:
+            raise self._problem
+        part, self._rest = self._rest[:nbytes], self._rest[nbytes:]
+        return bytes(part)
+
+    def drain(self) -> None:
+        """Read to the end, so that the other end hears the answer and the line can be kept."""
+        try:
+            while self._has_more:
+                self._next()
+        except ConnectionLostError:
+            self._has_more = False
+        self._rest = memoryview(b"")
+
+    def _next(self) -> None:
+        future = asyncio.run_coroutine_threadsafe(self._receive_part(), self._loop)
+        try:
+            future.result(self._timeout_seconds + _LOOP_SECONDS)
+        except TimeoutError as error:
+            self._has_more = False
+            raise ConnectionLostError("the server ended in the middle of a request") from error
+        if self.nbytes > self._max_nbytes:
+            self._has_more = False
+            raise RefusedRequest(413, too_large(self._max_nbytes))
+
+
+async def _call(receive: Receive) -> Any:
+    return await receive()
+
+
+class Answer:
+    """The answer to a request."""
+
+    def __init__(self, send: Send, receive: Receive, traffic: Traffic) -> None:
+        self._send = send
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._timeout_seconds = traffic.timeout_seconds
+        self._has_begun = False
+        self._last: list[wire.Frame] = []
+        self._watch: Future[None] | None = None
+        self.nbytes = 0
+
+    def write(self, pieces: Iterator[wire.Frame]) -> None:
+        """Send pieces as they come, and keep the last ones for `finish`; called in the thread.
+
+        Raises
+        ------
+        ClientGone
+            Nobody takes them.
+        """
+        waiting: list[wire.Frame] = []
+        nbytes = 0
+        for piece in pieces:
+            waiting.append(piece)
+            nbytes += len(piece)
+            if nbytes >= _PIECE_NBYTES:
+                self._put(waiting)
+                waiting, nbytes = [], 0
+        self._last = waiting
+
+    def _put(self, pieces: Sequence[wire.Frame]) -> None:
+        sending = asyncio.wait_for(self._send_pieces(pieces), self._timeout_seconds)
+        future = asyncio.run_coroutine_threadsafe(sending, self._loop)
+        try:
+            future.result(self._timeout_seconds + _LOOP_SECONDS)
+        except TimeoutError as error:
+            raise ClientGone(f"nothing was taken for {self._timeout_seconds:g} s") from error
+        except OSError as error:
+            raise ClientGone(f"the other end hung up: {error}") from error
+        if self._watch is None:
+            self._watch = asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop)
+        if self._watch.done():
+            raise ClientGone("the other end hung up before its answer was whole")
+
+    async def _send_pieces(self, pieces: Sequence[wire.Frame], *, has_more: bool = True) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            await self._send(_start(200))
+        for piece in joined(pieces):
+            self.nbytes += len(piece)
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        if not has_more:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _hang_up(self) -> None:
+        """Wait until the other end hangs up."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def finish(self) -> None:
+        """Send what is left; called in the loop."""
+        self.stop_watching()
+        if self._has_begun:
+            await self._send_pieces(self._last, has_more=False)
+            return
+        content = b"".join(self._last)
+        self.nbytes += len(content)
+        await self._send(_start(200, len(content)))
+        await self._send({"type": "http.response.body", "body": content, "more_body": False})
+
+    def stop_watching(self) -> None:
+        """Forget whether the other end is there."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def refuse(self, refused: RefusedRequest) -> None:
+        """Send a status and an error, unless the answer has begun; called in the loop."""
+        self.stop_watching()
+        if self._has_begun:
+            return
+        content = wire.frame(wire.encode_error(refused.error), wire.ERROR)
+        self.nbytes += len(content)
+        await self._send(_start(refused.status, len(content)))
+        await self._send({"type": "http.response.body", "body": content, "more_body": False})
+
+
+def joined(pieces: Sequence[wire.Frame]) -> Iterator[wire.Frame]:
+    """Yield pieces, small ones that are neighbours joined, and large ones as they are."""
+    small: list[wire.Frame] = []
+    for piece in pieces:
+        if len(piece) < _PIECE_NBYTES:
+            small.append(piece)
+            continue
+        if small:
+            yield b"".join(small)
+            small = []
+        yield piece
+    if small:
+        yield b"".join(small)
+
+
+def too_large(max_nbytes: int) -> RemoteError:
+    """Return the error for a request of more bytes than are taken."""
+    return RemoteError(f"a request has at most {max_nbytes} bytes here")
+
+
+def _start(status: int, nbytes: int | None = None) -> dict[str, Any]:
+    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"cache-control", b"no-store")]
+    if nbytes is not None:
+        headers.append((b"content-length", str(nbytes).encode()))
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    if status != 200:
+        # The body may not have been read, so that what comes next on the line is not known.
+        headers.append((b"connection", b"close"))
+    return {"type": "http.response.start", "status": status, "headers": headers}

@@ -1,0 +1,87 @@
+"""One file beside the repository: read by ranges, or written whole or not at all."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tensorvcs.errors import StorageError
+from tensorvcs.storage import durable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+
+class LocalFile:
+    """A file that is mapped into memory when it is first read.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    StorageError
+        It cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self._nbytes = os.fstat(file.fileno()).st_size
+                # An empty file cannot be mapped.
+                empty = memoryview(b"")
+                self._content = empty if not self._nbytes else memoryview(_mapped(file.fileno()))
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the file when it was opened."""
+        return self._nbytes
+
+    def read(self, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """Return views of ranges, given as start and bytes; nothing is copied."""
+        return [self._content[start : start + nbytes] for start, nbytes in ranges]
+
+
+def _mapped(descriptor: int) -> mmap.mmap:
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Callable[[bytes], object]]:
+    """Write a file that appears under its name when the block ends, and survives a crash then.
+
+    Yields
+    ------
+    callable
+        Writes bytes behind those written before.
+
+    Raises
+    ------
+    StorageError
+        The system refused. An error inside the block leaves what was there before.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with temporary.open("wb", buffering=1 << 20) as file:
+            yield file.write
+        durable.publish(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"cannot write {path}: {error}") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

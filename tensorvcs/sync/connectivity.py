@@ -1,0 +1,142 @@
+"""Connectivity: whether commits that arrived have all that they name, before a ref moves to them.
+
+What a ref reaches already is whole. So only the commits that no ref reaches are looked at, and of
+their trees only what differs from a parent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tensorvcs.errors import ObjectDamagedError, ObjectNotFoundError
+from tensorvcs.history.ancestry import read_commits, walk
+from tensorvcs.history.snapshot import read_snapshot
+from tensorvcs.tree.diff import diff
+from tensorvcs.tree.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from tensorvcs.history.snapshot import Columns, ColumnState
+    from tensorvcs.objects.commit import CommitObject
+    from tensorvcs.objects.digest import CommitDigest
+    from tensorvcs.storage.interfaces import TensorStore
+    from tensorvcs.tree.nodes import Nodes
+
+# Values are asked for so many at a time.
+_VALUES_AT_ONCE = 65536
+
+
+def check_connected(
+    nodes: Nodes,
+    tensors: TensorStore,
+    commits: Sequence[CommitDigest],
+    known: Sequence[CommitDigest],
+) -> int:
+    """Check that everything is there that some commits name, as far as it is new.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        Its object store has the commits and snapshots as well.
+    commits : sequence of CommitDigest
+        Those that refs are to point at.
+    known : sequence of CommitDigest
+        Those that refs point at: all that they reach is taken to be there.
+
+    Returns
+    -------
+    int
+        The number of new commits.
+
+    Raises
+    ------
+    ObjectNotFoundError
+        A commit, snapshot, node or value is not there.
+    ObjectDamagedError
+        An object is not of the kind that what names it asks for, or a commit has a wrong
+        generation.
+
+    Notes
+    -----
+    Reads the new commits, and of each the nodes that its first parent has not. Memory is that of
+    the new commits and of a few thousand nodes.
+    """
+    objects = nodes.objects
+    fresh = dict(walk(objects, commits, without=known))
+    order = sorted(fresh.items(), key=lambda item: item[1].generation)
+    for digest, commit in order:
+        parents = read_commits(objects, commit.parents)
+        _check_generation(digest, commit, parents)
+        before = read_snapshot(objects, parents[0].snapshot) if parents else {}
+        after = read_snapshot(objects, commit.snapshot)
+        for name, state in after.items():
+            what = f"column {name!r} of commit {digest.hex()}"
+            _check_column(nodes, tensors, what, state, _tree_before(before, name, state))
+    return len(order)
+
+
+def _check_generation(
+    digest: CommitDigest, commit: CommitObject, parents: Sequence[CommitObject]
+) -> None:
+    expected = 1 + max((parent.generation for parent in parents), default=-1)
+    if commit.generation != expected:
+        raise ObjectDamagedError(
+            f"commit {digest.hex()} says that its generation is {commit.generation}; "
+            f"by its parents it is {expected}"
+        )
+
+
+def _tree_before(before: Columns, name: str, state: ColumnState) -> Tree:
+    """Return the tree of the version before that a column shares most with."""
+    fitting = [
+        before[other].tree
+        for other in (name, *before)
+        if other in before
+        and before[other].schema.is_inline == state.schema.is_inline
+        and before[other].tree.value_nbytes == state.tree.value_nbytes
+    ]
+    if state.tree in fitting:  # under another name, perhaps
+        return state.tree
+    if name in before and fitting and fitting[0] == before[name].tree:
+        return fitting[0]
+    return Tree.empty(state.tree.value_nbytes)
+
+
+def _check_column(
+    nodes: Nodes, tensors: TensorStore, what: str, state: ColumnState, before: Tree
+) -> None:
+    try:
+        for values in _batches(_new_values(nodes, before, state)):
+            absent = values[~tensors.contains(values)]
+            if len(absent):
+                more = f" and {len(absent) - 1} others" if len(absent) > 1 else ""
+                raise ObjectNotFoundError(f"value {absent[0].tobytes().hex()}{more}")
+    except ObjectNotFoundError as error:
+        raise ObjectNotFoundError(f"{what} is not whole; not there: {error}") from error
+
+
+def _new_values(nodes: Nodes, before: Tree, state: ColumnState) -> Iterator[NDArray[np.uint8]]:
+    """Yield the digests of the values that are not in the tree before; reads all new nodes."""
+    for block in diff(nodes, before, state.tree):
+        if not state.schema.is_inline:
+            yield block.added_values
+            yield block.after
+
+
+def _batches(parts: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """Join small parts, so that few questions are asked."""
+    waiting: list[NDArray[np.uint8]] = []
+    count = 0
+    for part in parts:
+        waiting.append(part)
+        count += len(part)
+        if count >= _VALUES_AT_ONCE:
+            yield np.concatenate(waiting)
+            waiting, count = [], 0
+    if count:
+        yield np.concatenate(waiting)

