@@ -26,6 +26,8 @@ SMALL_NBYTES = 1 << 20
 
 # Small frames are joined up to so many bytes before they are sent.
 _PIECE_NBYTES = 64 << 10
+# What is larger than a socket takes at once is copied by the loop, which parts of this size avoid.
+_SENT_NBYTES = 256 << 10
 # How long a thread waits beyond a timeout for a loop that has ended.
 _LOOP_SECONDS = 5.0
 
@@ -245,7 +247,7 @@ class Answer:
 
 
 def joined(pieces: Sequence[wire.Frame]) -> Iterator[wire.Frame]:
-    """Yield pieces, small ones that are neighbours joined, and large ones as they are."""
+    """Yield pieces, small ones that are neighbours joined, and large ones in parts."""
     small: list[wire.Frame] = []
     for piece in pieces:
         if len(piece) < _PIECE_NBYTES:
@@ -254,7 +256,9 @@ def joined(pieces: Sequence[wire.Frame]) -> Iterator[wire.Frame]:
         if small:
             yield b"".join(small)
             small = []
-        yield piece
+        view = memoryview(piece)
+        for low in range(0, len(view), _SENT_NBYTES):
+            yield view[low : low + _SENT_NBYTES]
     if small:
         yield b"".join(small)
 

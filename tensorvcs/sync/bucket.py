@@ -45,7 +45,7 @@ _CLIENT_OPTIONS = frozenset(
 _RETRIES = 4
 # What may be read for nothing, so that fewer requests are made: a share of what is asked for, and
 # about what a request costs anyway.
-_WASTE_SHARE = 0.02
+_WASTE_SHARE = 0.01
 _WASTE_NBYTES = 64 << 10
 _MANY_RANGES = 256
 _READERS = 4
@@ -103,7 +103,7 @@ class Bucket:
 
         Notes
         -----
-        Ranges that are near each other are read together as long as that reads at most 2 % more
+        Ranges that are near each other are read together as long as that reads at most 1 % more
         than is asked for, or 64 KiB.
         """
         if self._gives_whole_files:

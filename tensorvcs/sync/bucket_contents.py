@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 from tensorvcs.errors import CorruptionError
 from tensorvcs.objects.digest import DIGEST_NBYTES, digest_of
 from tensorvcs.sync.bundle_file import BundleFile
-from tensorvcs.sync.bundle_format import MAGIC, START, VERSION, Footer, Head, decode_footer
+from tensorvcs.sync.bundle_format import MAGIC, START, VERSION, Footer, Head
 from tensorvcs.sync.bundle_writer import BundleWriter
 from tensorvcs.sync.ranges import damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -29,11 +29,9 @@ FOLDER = "bundles"
 FILE_NBYTES = 64 << 20
 """A bundle in a bucket is closed when it has so many bytes."""
 
-_NAME = re.compile(r"([0-9a-f]{64})\.bundle")
+# The digest of its footer, and the bytes from its directories to its end.
+_NAME = re.compile(r"([0-9a-f]{64})-([1-9][0-9]{0,17})\.bundle")
 _START = START.pack(MAGIC, VERSION)
-# Of a file that is opened for the first time this is read at once, and most often enough.
-_END_NBYTES = 64 << 10
-_END_SHARE = 64
 _OPENED_AT_ONCE = 16
 
 
@@ -58,9 +56,9 @@ class BucketFile:
         All of it, while it is on its way to the bucket.
     """
 
-    def __init__(self, bucket: Bucket, digest: str, nbytes: int, end: memoryview) -> None:
+    def __init__(self, bucket: Bucket, path: str, nbytes: int, end: memoryview) -> None:
         self._bucket = bucket
-        self._path = f"{FOLDER}/{digest}.bundle"
+        self._path = path
         self._nbytes = nbytes
         self._end = end
         self.payload: bytes | None = None
@@ -125,53 +123,43 @@ class BucketContents:
 
     def _known(self) -> dict[str, BundleFile]:
         if self._files is None:
-            self._files = {}
-            self.refresh()
+            self._files = self._arrivals({})
         return self._files
 
     def refresh(self) -> bool:
         """Look for bundles that others have sent; tell whether there are any."""
         known = self._known()
-        listed = self.bucket.list_files(FOLDER)
-        matches = ((_NAME.fullmatch(name), nbytes) for name, nbytes in listed.items())
-        fresh = {m[1]: nbytes for m, nbytes in matches if m is not None and m[1] not in known}
-        if fresh:
-            with ThreadPoolExecutor(min(_OPENED_AT_ONCE, len(fresh))) as pool:
-                known.update(zip(fresh, pool.map(self._open, fresh, fresh.values()), strict=True))
+        fresh = self._arrivals(known)
+        known.update(fresh)
         return bool(fresh)
 
-    def _open(self, digest: str, nbytes: int) -> BundleFile:
-        end = self._cache.get(digest)
+    def _arrivals(self, known: Mapping[str, BundleFile]) -> dict[str, BundleFile]:
+        listed = self.bucket.list_files(FOLDER)
+        fresh = {n: size for n, size in listed.items() if _NAME.fullmatch(n) and n not in known}
+        if not fresh:
+            return {}
+        with ThreadPoolExecutor(min(_OPENED_AT_ONCE, len(fresh))) as pool:
+            return dict(zip(fresh, pool.map(self._open, fresh, fresh.values()), strict=True))
+
+    def _open(self, name: str, nbytes: int) -> BundleFile:
+        end = self._cache.get(name)
         if end is not None:
             with suppress(CorruptionError):
-                return self._opened(digest, nbytes, end)
-        read = self._read_end(digest, nbytes)
-        bundle = self._opened(digest, nbytes, memoryview(read))
-        self._cache.put(digest, read)
+                return self._opened(name, nbytes, end)
+        size = min(nbytes, int(name.removesuffix(".bundle").partition("-")[2]))
+        (read,) = self.bucket.read(f"{FOLDER}/{name}", [(nbytes - size, size)])
+        bundle = self._opened(name, nbytes, read)
+        self._cache.put(name, bytes(read))
         return bundle
 
-    def _opened(self, digest: str, nbytes: int, end: memoryview) -> BundleFile:
+    def _opened(self, name: str, nbytes: int, end: memoryview) -> BundleFile:
         """Return a bundle whose directories are what its name says."""
-        file = BucketFile(self.bucket, digest, nbytes, end)
-        if len(end) < Footer.NBYTES or bytes(end[-DIGEST_NBYTES:]).hex() != digest:
+        file = BucketFile(self.bucket, f"{FOLDER}/{name}", nbytes, end)
+        if len(end) < Footer.NBYTES or not name.startswith(bytes(end[-DIGEST_NBYTES:]).hex()):
             raise damaged(file, "its end is not that of the bundle that its name says")
         bundle = BundleFile(file, self._unpack, is_checked=True)
         _ = bundle.objects, bundle.values
         return bundle
-
-    def _read_end(self, digest: str, nbytes: int) -> bytes:
-        """Read the directories and the footer of a bundle."""
-        path = f"{FOLDER}/{digest}.bundle"
-        guess = min(nbytes, max(_END_NBYTES, nbytes // _END_SHARE))
-        (end,) = self.bucket.read(path, [(nbytes - guess, guess)])
-        file = BucketFile(self.bucket, digest, nbytes, end)
-        footer = decode_footer(file, bytes(end[-Footer.NBYTES :]))
-        start = min(footer.objects.start, footer.values.start)
-        missing = nbytes - guess - start
-        if missing <= 0:
-            return bytes(end[len(end) - (nbytes - start) :])
-        (before,) = self.bucket.read(path, [(start, missing)])
-        return bytes(before) + bytes(end)
 
     # What is sent
 
@@ -221,20 +209,20 @@ class BucketContents:
             return
         self._wait()
         footer = self._writer.close()
-        digest = footer.encode()[-DIGEST_NBYTES:].hex()
         content = b"".join(self._chunks)
         end = content[min(footer.objects.start, footer.values.start) :]
-        file = BucketFile(self.bucket, digest, len(content), memoryview(end))
+        name = f"{end[-DIGEST_NBYTES:].hex()}-{len(end)}.bundle"
+        file = BucketFile(self.bucket, f"{FOLDER}/{name}", len(content), memoryview(end))
         file.payload = content
-        self._known()[digest] = BundleFile(file, self._unpack)
+        self._known()[name] = BundleFile(file, self._unpack)
         self._start_file()
-        self._sending = self._sender.submit(self._send, digest, file, end)
+        self._sending = self._sender.submit(self._send, name, file, end)
 
-    def _send(self, digest: str, file: BucketFile, end: bytes) -> None:
+    def _send(self, name: str, file: BucketFile, end: bytes) -> None:
         assert file.payload is not None
-        self.bucket.put(f"{FOLDER}/{digest}.bundle", file.payload)
+        self.bucket.put(f"{FOLDER}/{name}", file.payload)
         file.payload = None
-        self._cache.put(digest, end)
+        self._cache.put(name, end)
 
     def finish(self) -> None:
         """Wait until all that was added is durable.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tensorvcs.display.html import table_html, value_html
 from tensorvcs.errors import InvalidInputError, RemoteError, with_hint
 from tensorvcs.history.ancestry import read_commit, walk
 from tensorvcs.history.refs import (
@@ -74,6 +75,16 @@ class Bundle:
         names = ", ".join([*self.branches, *self.tags]) or "nothing"
         needs = f", needs {len(self.prerequisites)} commits" if self.prerequisites else ""
         return f"<Bundle {self.path} of {names}: {self.nbytes} bytes{needs}>"
+
+    def _repr_html_(self) -> str:
+        refs = [("branch", self.branches), ("tag", self.tags)]
+        rows = [
+            [kind, value_html(name), value_html(commit[:12])]
+            for kind, named in refs
+            for name, commit in named.items()
+        ]
+        rows += [["needs", "", value_html(commit[:12])] for commit in self.prerequisites]
+        return table_html(["", "name", "id"], rows, repr(self)[1:-1])
 
 
 def describe_bundle(bundle: BundleFile) -> Bundle:
@@ -318,7 +329,7 @@ def check_receiver(head: Head, name: str, objects: ObjectStore, part: Filter) ->
     RemoteError
         The bundle needs commits that are not here; the error has their ids.
     InvalidInputError
-        The bundle holds a part of each version only, and all of them is to be taken.
+        The bundle holds a part of each version only, and more is to be taken.
     """
     absent = objects.missing(list(head.prerequisites))
     if absent:
@@ -327,6 +338,12 @@ def check_receiver(head: Head, name: str, objects: ObjectStore, part: Filter) ->
         raise with_hint(
             InvalidInputError(f"{name} holds a part of each version only, and all is asked for"),
             "clone it into a repository of its own, or ask for a whole bundle",
+        )
+    here = head.part.columns
+    if here is not None and (part.columns is None or not set(part.columns) <= set(here)):
+        raise with_hint(
+            InvalidInputError(f"{name} holds only these columns: {', '.join(here)}"),
+            "ask for these alone with --columns",
         )
 
 
@@ -343,7 +360,9 @@ def part_of_clone(head: Head, name: str, wanted: Filter) -> Filter:
             _lacking(name, head.prerequisites),
             "clone what it continues, and fetch from the bundle there",
         )
-    return head.part if wanted.is_everything else wanted
+    if wanted.is_everything:
+        return head.part
+    return wanted if wanted.columns is not None else replace(wanted, columns=head.part.columns)
 
 
 def _lacking(name: str, commits: Sequence[bytes]) -> RemoteError:

@@ -346,3 +346,6 @@ class _Leaves:
             run.moved.value_count += len(part)
             run.moved.value_nbytes += len(part.data)
             run.report()
+            # Values alone may be kept: a cut then loses no more than one seal of them.
+            if run.destination.tensors.unsealed_nbytes >= _SEAL_NBYTES:
+                run.destination.tensors.seal()

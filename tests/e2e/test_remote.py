@@ -22,6 +22,23 @@ def test_add_list_remove(shell: Shell) -> None:
     assert shell.json("remote") == [part]
 
 
+def test_options_of_the_service_behind_a_bucket(shell: Shell) -> None:
+    shell.ok("remote", "add", "a", "s3://pets/one", "-o", "region=eu-central-1", "-o", "url=x=y")
+    with shell.repository() as repo:
+        remote = repo.remotes["a"]
+        assert remote.options == {"region": "eu-central-1", "url": "x=y"}
+        assert list(repo.remotes) == ["a"]
+        assert "eu-central" not in repr(remote)
+    shell.ok("config", "remote.a.option.endpoint", "http://127.0.0.1:1")
+    with shell.repository() as repo:
+        assert len(repo.remotes["a"].options) == 3
+    shell.ok("remote", "remove", "a")
+    assert "remote" not in shell.ok("config")
+    assert "is not of the form NAME=VALUE" in shell.fails(
+        "remote", "add", "a", "s3://pets/one", "-o", "region", code=2
+    )
+
+
 def test_remote_branches_go_with_their_remote(shell: Shell) -> None:
     with_pictures(shell)
     other = clone(shell)

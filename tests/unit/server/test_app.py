@@ -27,6 +27,7 @@ from tensorvcs.errors import (
     StorageError,
 )
 from tensorvcs.history.refs import BRANCHES
+from tensorvcs.server import listening
 from tensorvcs.server.listening import Place
 from tensorvcs.server.serving import Rules
 from tensorvcs.server.tokens import TokenFile
@@ -543,6 +544,14 @@ def test_places_that_cannot_be_listened_at(tmp_path: Path) -> None:
         pass
     with pytest.raises(RepositoryNotFoundError), served(tmp_path / "nowhere"):
         pass
+
+
+def test_a_small_answer_does_not_wait_for_its_head(tmp_path: Path) -> None:
+    """Where a line gathers small packets, an answer takes 40 ms longer."""
+    with listening._bound(Place(port=0)) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address), listener.accept()[0] as line:
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_server_that_ends_finishes_what_runs(

@@ -69,7 +69,7 @@ def test_little_is_read_for_nothing(ranges: list[tuple[int, int]], allowed: int)
         asked += max(0, start + length - max(start, end))
         read += max(0, start + length - (end if start - end <= gap else start))
         end = max(end, start + length)
-    assert read - asked <= max(allowed, 0.02 * sum(lengths))
+    assert read - asked <= max(allowed, 0.01 * sum(lengths))
 
 
 def test_a_range_that_does_not_arrive_whole(bucket: Bucket) -> None:

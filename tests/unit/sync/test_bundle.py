@@ -20,7 +20,7 @@ from tensorvcs.errors import (
 from tensorvcs.history.ancestry import walk
 from tensorvcs.history.refs import BRANCHES, HEAD, TAGS, encode_commit_ref, encode_tag_ref
 from tensorvcs.objects.commit import TagObject
-from tensorvcs.objects.digest import CommitDigest, digests_to_array
+from tensorvcs.objects.digest import CommitDigest, digest_of, digests_to_array
 from tensorvcs.objects.tensor import digest_rows
 from tensorvcs.storage.interfaces import RefChange
 from tensorvcs.sync.bundle import (
@@ -100,6 +100,23 @@ def test_a_bundle_is_the_same_each_time(source: MemoryRepository) -> None:
     assert bundle_of(source.stores) == bundle_of(source.stores)
 
 
+def test_the_bytes_of_a_bundle_stay_what_they_are() -> None:
+    """A change of the format is a new version of it, with a reader for this one."""
+    repo = MemoryRepository()
+    repo.commit(label({1: 1, 2: 2}))
+
+    def change(co: Any) -> None:
+        co.add_str_column("names").update({"a": "one", "b": "two"})
+        co.add_ndarray_column("scans", (None, 2), "int16", variable_shape=True)["x"] = np.ones(
+            (3, 2), np.int16
+        )
+
+    repo.commit(change)
+    assert digest_of(bundle_of(repo.stores)).hex() == (
+        "aa4adf99bcc6a99817d3dc2d6d9e7190148db8b172c153f105f8cfb7c84bbc44"
+    )
+
+
 def test_progress_of_a_bundle_is_what_is_in_it(source: MemoryRepository) -> None:
     seen: list[Transferred] = []
     moved = write_bundle(
@@ -141,6 +158,7 @@ def test_only_what_the_receiver_lacks(source: MemoryRepository) -> None:
     described = describe_bundle(opened(content))
     assert described.prerequisites == (source.resolve("main~2").hex(),)
     assert repr(described).endswith("bytes, needs 1 commits>")
+    assert described.prerequisites[0][:12] in described._repr_html_()
     # One changed image; a path in each of four trees, snapshots and commits, and two new values.
     assert described.value_count == 3
     assert described.object_count < 20
@@ -262,6 +280,10 @@ def test_a_part_by_columns_and_keys(source: MemoryRepository) -> None:
     check_receiver(bundle.head, "x", objects, part)
     with pytest.raises(InvalidInputError, match="a part of each version only"):
         check_receiver(bundle.head, "x", objects, Filter())
+    assert part_of_clone(bundle.head, "x", Filter(max_bytes=5)).columns == part.columns
+    for more in (Filter(max_bytes=5), Filter(columns=("labels", "names"))):
+        with pytest.raises(InvalidInputError, match="only these columns: images, labels"):
+            check_receiver(bundle.head, "x", objects, more)
 
 
 @pytest.mark.parametrize("sample", ["first", "random", "stratified:labels"])

@@ -616,6 +616,7 @@ def test_lines_are_encrypted_and_certificates_checked(
 # Cuts
 
 
+@pytest.mark.slow  # tens of clones; they wait for each other on a busy machine
 def test_a_clone_that_is_cut_at_any_kilobyte_goes_on(pets: Path, tmp_path: Path) -> None:
     """Cut the answers at every kilobyte; what is there is sound, and the next fetch ends."""
     with served(pets) as (url, _):
@@ -644,6 +645,7 @@ def finish_clone(place: Path, url: str) -> None:
         assert repo.checkout("origin/main")["names"][5] == "name 5"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", ["requests", "answers"])
 def test_a_push_that_is_cut_at_any_kilobyte_goes_on(
     pets: Path, tmp_path: Path, counts: str

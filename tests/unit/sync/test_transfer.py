@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -240,3 +242,23 @@ def test_what_neither_end_has_is_an_error(source: MemoryRepository) -> None:
     absent: Any = b"\1" * 32
     with pytest.raises(ObjectNotFoundError):
         transfer(source.stores, memory_stores(), [absent])
+
+
+def test_values_are_sealed_while_they_come(
+    source: MemoryRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cut in the middle of many values loses no more than one seal of them."""
+    monkeypatch.setattr(transfer_module, "_SEAL_NBYTES", 20_000)
+    stores = memory_stores()
+
+    class Ending:
+        def stored(self, digests: Any) -> Iterator[Any]:
+            yield from islice(source.stores.tensors.stored(digests), 2000)
+            raise RemoteError("the line was cut")
+
+    ending: Any = Ending()
+    with pytest.raises(RemoteError, match="cut"):
+        transfer(replace(source.stores, tensors=ending), stores, [source.resolve("main")])
+    stores.tensors.discard()
+    values: Any = stores.tensors
+    assert 2000 - 20_000 // 100 - 1 <= len(values.values) <= 2000
