@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tensorvcs.errors import DigestMismatchError, ObjectNotFoundError
+from tensorvcs.objects.schema import Schema
 from tensorvcs.storage import hdf5_tensors
 from tensorvcs.storage.memory import MemoryTensors
 from tests.tensor_values import (
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tensorvcs.objects.schema import Schema
     from tensorvcs.storage.interfaces import TensorStore
 
 SCHEMAS = every_schema()
@@ -229,3 +229,15 @@ def test_a_value_that_arrives_changed_is_refused(
 def test_an_absent_value_is_not_given_out(store: TensorStore) -> None:
     with pytest.raises(ObjectNotFoundError):
         list(store.stored(np.zeros((1, 32), np.uint8)))
+
+
+def test_values_that_compress_well_are_given_out_a_few_at_a_time(tmp_path: Path) -> None:
+    """What one part decodes to is bounded, however small it is on its way."""
+    disk = open_store(tmp_path)
+    blobs = [bytes([number]) * (6 << 20) for number in range(12)]
+    digests = put(disk, Schema("bytes", codec="blosc"), blobs)
+    parts = list(disk.stored(digests))
+    assert sum(map(len, parts)) == 12
+    assert sum(len(part.data) for part in parts) < 1 << 20
+    assert max(map(len, parts)) == 6
+    disk.close()
