@@ -16,18 +16,18 @@ from tensorvcs.checkout.merge_in_progress import MergeInProgress
 from tensorvcs.checkout.reader import Checkout
 from tensorvcs.checkout.ref_moves import RefMove, RefTarget
 from tensorvcs.checkout.stash import Stash
-from tensorvcs.history.bisect import SKIP
-from tensorvcs.history.bisect_result import BisectResult
-from tensorvcs.history.blamed import Blame
-from tensorvcs.history.change_sizes import ChangeHistogram, ChangeSize, ChangeSizes
+from tensorvcs.history.bisecting.bisect import SKIP
+from tensorvcs.history.bisecting.bisect_result import BisectResult
+from tensorvcs.history.blaming.blamed import Blame
+from tensorvcs.history.blaming.sample_history import Change, SampleHistory
 from tensorvcs.history.commit import Commit
-from tensorvcs.history.conflicts import Conflict
-from tensorvcs.history.diff import ColumnDiff, Diff
-from tensorvcs.history.merge import MergePreview, MergeResult
+from tensorvcs.history.difference.change_sizes import ChangeHistogram, ChangeSize, ChangeSizes
+from tensorvcs.history.difference.diff import ColumnDiff, Diff
+from tensorvcs.history.difference.sample_change import SampleChange
+from tensorvcs.history.merging.conflicts import Conflict
+from tensorvcs.history.merging.merge import MergePreview, MergeResult
+from tensorvcs.history.merging.policies import DELETED, UNDECIDED
 from tensorvcs.history.operations import Operation
-from tensorvcs.history.policies import DELETED, UNDECIDED
-from tensorvcs.history.sample_change import SampleChange
-from tensorvcs.history.sample_history import Change, SampleHistory
 from tensorvcs.history.signatures import SignatureCheck
 from tensorvcs.objects.commit import Identity
 from tensorvcs.objects.schema import Schema

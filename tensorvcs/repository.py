@@ -61,23 +61,25 @@ from tensorvcs.errors import (
     with_hint,
 )
 from tensorvcs.history.ancestry import is_ancestor, merge_bases, walk
-from tensorvcs.history.blamed import blame_column
+from tensorvcs.history.blaming.blamed import blame_column
+from tensorvcs.history.blaming.sample_history import sample_history
 from tensorvcs.history.commit import Commit, change_refs, check_message, load_commit
-from tensorvcs.history.diff import Diff, diff_columns
+from tensorvcs.history.difference.diff import Diff, diff_columns
 from tensorvcs.history.log import filter_log
-from tensorvcs.history.merge import (
+from tensorvcs.history.merging.merge import (
     MergePlan,
     MergePreview,
     MergeResult,
     merge_commits,
     preview_merge,
 )
-from tensorvcs.history.merge_progress import merge_reach, read_merge
+from tensorvcs.history.merging.merge_progress import merge_reach, read_merge
+from tensorvcs.history.merging.policies import Policies
 from tensorvcs.history.operations import Operation, changes_to, list_operations, plan_undo
 from tensorvcs.history.past_refs import PastRefs, find_operation, plan_restore
-from tensorvcs.history.picking import PickRequest
+from tensorvcs.history.picking.picking import PickRequest
+from tensorvcs.history.picking.selection import Selection
 from tensorvcs.history.placing import plan_branches
-from tensorvcs.history.policies import Policies
 from tensorvcs.history.refs import (
     BRANCHES,
     HEAD,
@@ -94,8 +96,6 @@ from tensorvcs.history.refs import (
     read_annotation,
 )
 from tensorvcs.history.revisions import resolve, split_range
-from tensorvcs.history.sample_history import sample_history
-from tensorvcs.history.selection import Selection
 from tensorvcs.history.signatures import SignatureCheck, check_signature
 from tensorvcs.history.snapshot import read_snapshot
 from tensorvcs.maintenance.statistics import Statistics, gather_statistics
@@ -152,13 +152,13 @@ if TYPE_CHECKING:
     from tensorvcs.checkout.bisecting import Within
     from tensorvcs.checkout.trials import VersionTest
     from tensorvcs.connections import Connection
-    from tensorvcs.history.bisect import BisectStep
-    from tensorvcs.history.bisect_result import BisectResult
-    from tensorvcs.history.blamed import Blame
-    from tensorvcs.history.conflicts import Conflict
-    from tensorvcs.history.merge import Strategy
-    from tensorvcs.history.picking import PickVerb
-    from tensorvcs.history.sample_history import SampleHistory
+    from tensorvcs.history.bisecting.bisect import BisectStep
+    from tensorvcs.history.bisecting.bisect_result import BisectResult
+    from tensorvcs.history.blaming.blamed import Blame
+    from tensorvcs.history.blaming.sample_history import SampleHistory
+    from tensorvcs.history.merging.conflicts import Conflict
+    from tensorvcs.history.merging.merge import Strategy
+    from tensorvcs.history.picking.picking import PickVerb
     from tensorvcs.objects.key_patterns import KeyPattern
     from tensorvcs.signing.signer import Signer
     from tensorvcs.sync.transfer import Progress, Transferred
@@ -1015,7 +1015,7 @@ class Repository:
         strategy : str, function, or mapping of str to one of these
             What a conflict does: ``fail`` raises, unless the column's schema keeps a policy;
             ``ours``, ``theirs`` and ``newest`` take the value of a side; ``union``, ``mean``,
-            ``max`` and ``majority`` make one of both (see `tensorvcs.history.combining`). A
+            ``max`` and ``majority`` make one of both (see `tensorvcs.history.merging.combining`). A
             function is called as ``f(base, ours, theirs, key)`` with None where a side has no
             value, and returns the value, `tensorvcs.DELETED`, or `tensorvcs.UNDECIDED`. A mapping
             has one of these by column, and under ``"*"`` for all others.

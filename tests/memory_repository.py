@@ -8,8 +8,8 @@ from tensorvcs.checkout.areas import PrivateArea, WorkingArea, Writer, columns_o
 from tensorvcs.checkout.editor import EditableCheckout
 from tensorvcs.checkout.reader import Checkout
 from tensorvcs.history.commit import Commit, change_refs, load_commit, new_commit
-from tensorvcs.history.diff import Diff, diff_columns
-from tensorvcs.history.merge import MergeResult, Strategy, merge_commits
+from tensorvcs.history.difference.diff import Diff, diff_columns
+from tensorvcs.history.merging.merge import MergeResult, Strategy, merge_commits
 from tensorvcs.history.refs import (
     BRANCHES,
     HEAD,

@@ -21,9 +21,9 @@ from tensorvcs.errors import (
 )
 from tensorvcs.history.amend import amend_commit
 from tensorvcs.history.commit import Commit, change_refs, load_commit, new_commit
-from tensorvcs.history.merge import merge_columns
-from tensorvcs.history.merge_progress import KeptMerge, read_merge
-from tensorvcs.history.recency import TheirsIsNewer
+from tensorvcs.history.merging.merge import merge_columns
+from tensorvcs.history.merging.merge_progress import KeptMerge, read_merge
+from tensorvcs.history.merging.recency import TheirsIsNewer
 from tensorvcs.history.refs import BRANCHES, MERGE, STAGING, branch_commit, encode_commit_ref
 from tensorvcs.history.snapshot import encode_snapshot, read_snapshot, write_snapshot
 from tensorvcs.objects.digest import CommitDigest, SnapshotDigest

@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tensorvcs.errors import InvalidInputError, with_hint
-from tensorvcs.history.bisect import (
+from tensorvcs.history.bisecting.bisect import (
     BisectStep,
     OutOfTestsError,
     candidates_between,
     check_ends,
     find_first_bad,
 )
-from tensorvcs.history.bisect_result import BisectResult, outcome_text
-from tensorvcs.history.change_groups import group_by_column, group_by_keys, group_by_source
-from tensorvcs.history.change_units import cut_changes
+from tensorvcs.history.bisecting.bisect_result import BisectResult, outcome_text
+from tensorvcs.history.bisecting.change_groups import (
+    group_by_column,
+    group_by_keys,
+    group_by_source,
+)
+from tensorvcs.history.bisecting.change_units import cut_changes
+from tensorvcs.history.bisecting.culprit_search import SearchRules, find_culprits
+from tensorvcs.history.bisecting.culprits import Narrowing
 from tensorvcs.history.commit import load_commit
-from tensorvcs.history.culprit_search import SearchRules, find_culprits
-from tensorvcs.history.culprits import Narrowing
 from tensorvcs.history.snapshot import read_snapshot
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tensorvcs.checkout.trials import Trials
-    from tensorvcs.history.bisect import Outcome
+    from tensorvcs.history.bisecting.bisect import Outcome
     from tensorvcs.history.commit import Commit
     from tensorvcs.objects.digest import CommitDigest
     from tensorvcs.storage.interfaces import Stores

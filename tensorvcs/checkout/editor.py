@@ -20,7 +20,7 @@ from tensorvcs.errors import (
     with_hint,
 )
 from tensorvcs.history.commit import check_message
-from tensorvcs.history.diff import Diff, diff_columns
+from tensorvcs.history.difference.diff import Diff, diff_columns
 from tensorvcs.history.snapshot import Columns, ColumnState
 from tensorvcs.objects.commit import Identity, check_metadata
 from tensorvcs.objects.dtype import dtype_name

@@ -13,9 +13,9 @@ from tensorvcs.errors import (
     with_hint,
 )
 from tensorvcs.history.commit import Commit, change_refs, load_commit
-from tensorvcs.history.conflict_choice import matching_conflicts, named_conflicts
-from tensorvcs.history.conflict_decision import Decision, decide_chosen, store_decision
-from tensorvcs.history.merge_progress import (
+from tensorvcs.history.merging.conflict_choice import matching_conflicts, named_conflicts
+from tensorvcs.history.merging.conflict_decision import Decision, decide_chosen, store_decision
+from tensorvcs.history.merging.merge_progress import (
     Intent,
     KeptMerge,
     OpenColumn,
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
     from tensorvcs.checkout.areas import Writer
     from tensorvcs.checkout.editor import EditableCheckout
-    from tensorvcs.history.conflict_choice import Chosen
-    from tensorvcs.history.conflict_decision import StoredValues
-    from tensorvcs.history.conflicts import ConflictList
-    from tensorvcs.history.merge import MergePlan
+    from tensorvcs.history.merging.conflict_choice import Chosen
+    from tensorvcs.history.merging.conflict_decision import StoredValues
+    from tensorvcs.history.merging.conflicts import ConflictList
+    from tensorvcs.history.merging.merge import MergePlan
     from tensorvcs.objects.commit import Identity
     from tensorvcs.objects.key_patterns import KeyPattern
     from tensorvcs.objects.schema import Schema

@@ -13,19 +13,19 @@ from tensorvcs.errors import (
     MergeConflictError,
     with_hint,
 )
-from tensorvcs.history.column_merge import MergedColumns, merge_columns
 from tensorvcs.history.commit import Commit, change_refs, load_commit, new_commit
 from tensorvcs.history.drafts import DraftObjects
-from tensorvcs.history.merge import LARGE_NBYTES, conflict_error
-from tensorvcs.history.merge_progress import KeptMerge, OpenSamples, store_merge
-from tensorvcs.history.pick_conflicts import join_conflicts, take_ours_where_open
-from tensorvcs.history.picking import (
+from tensorvcs.history.merging.column_merge import MergedColumns, merge_columns
+from tensorvcs.history.merging.merge import LARGE_NBYTES, conflict_error
+from tensorvcs.history.merging.merge_progress import KeptMerge, OpenSamples, store_merge
+from tensorvcs.history.merging.recency import CommitRecency, TheirsIsNewer
+from tensorvcs.history.picking.pick_conflicts import join_conflicts, take_ours_where_open
+from tensorvcs.history.picking.picking import (
     make_changes,
     pick_intent,
     requested_changes,
     requested_commits,
 )
-from tensorvcs.history.recency import CommitRecency, TheirsIsNewer
 from tensorvcs.history.refs import BRANCHES, MERGE, STAGING, branch_commit, encode_commit_ref
 from tensorvcs.history.snapshot import Columns, read_snapshot, write_snapshot
 from tensorvcs.storage.interfaces import RefChange
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tensorvcs.checkout.areas import Writer
-    from tensorvcs.history.merge_progress import Part
-    from tensorvcs.history.picking import PickRequest
-    from tensorvcs.history.policies import Policies
-    from tensorvcs.history.recency import Recency
+    from tensorvcs.history.merging.merge_progress import Part
+    from tensorvcs.history.merging.policies import Policies
+    from tensorvcs.history.merging.recency import Recency
+    from tensorvcs.history.picking.picking import PickRequest
     from tensorvcs.storage.interfaces import Stores
     from tensorvcs.tree.nodes import Nodes
 

@@ -16,12 +16,12 @@ from tensorvcs.errors import (
     UnsupportedFormatError,
     with_hint,
 )
-from tensorvcs.history.column_merge import merge_columns
 from tensorvcs.history.commit import Commit, change_refs, load_commit
-from tensorvcs.history.diff import Diff, diff_columns
-from tensorvcs.history.merge import conflict_error
+from tensorvcs.history.difference.diff import Diff, diff_columns
+from tensorvcs.history.merging.column_merge import merge_columns
+from tensorvcs.history.merging.merge import conflict_error
+from tensorvcs.history.picking.selection import Selection, take_back
 from tensorvcs.history.refs import MERGE, STAGING, STASHES
-from tensorvcs.history.selection import Selection, take_back
 from tensorvcs.history.snapshot import Columns, read_snapshot, write_snapshot
 from tensorvcs.objects.commit import Timestamp
 from tensorvcs.objects.digest import CommitDigest, SnapshotDigest, digest_of

@@ -9,14 +9,14 @@ import numpy as np
 
 from tensorvcs.checkout.reader import Checkout
 from tensorvcs.errors import ColumnNotFoundError, InvalidInputError, SampleNotFoundError, with_hint
-from tensorvcs.history.bisect import SKIP, OutOfTestsError
+from tensorvcs.history.bisecting.bisect import SKIP, OutOfTestsError
 from tensorvcs.history.commit import new_commit
 from tensorvcs.history.snapshot import write_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tensorvcs.history.bisect import Outcome, Skip
+    from tensorvcs.history.bisecting.bisect import Outcome, Skip
     from tensorvcs.history.commit import Commit
     from tensorvcs.history.snapshot import Columns
     from tensorvcs.objects.digest import SnapshotDigest

@@ -47,7 +47,7 @@ class Schema:
         How packs store the values; a wish that changes no digest of a value.
     merge : {"", "ours", "theirs", "newest", "union", "mean", "max", "majority"}
         What decides a sample that both sides of a merge changed; empty leaves it a conflict. See
-        `tensorvcs.history.policies`.
+        `tensorvcs.history.merging.policies`.
     """
 
     kind: Kind

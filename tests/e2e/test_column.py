@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, get_args
 
-from tensorvcs.history.policies import PolicyName
+from tensorvcs.history.merging.policies import PolicyName
 
 if TYPE_CHECKING:
     from tests.e2e.shell import Shell

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 import tensorvcs as tv
 from tensorvcs.checkout.areas import columns_of
 from tensorvcs.errors import MergeConflictError
-from tensorvcs.history.column_merge import MergedColumns, merge_columns
-from tensorvcs.history.combining import union_lines
 from tensorvcs.history.commit import new_commit
-from tensorvcs.history.policies import Policies
+from tensorvcs.history.merging.column_merge import MergedColumns, merge_columns
+from tensorvcs.history.merging.combining import union_lines
+from tensorvcs.history.merging.policies import Policies
 from tensorvcs.history.snapshot import write_snapshot
 from tests import model
 from tests.memory_repository import ADA, MemoryRepository, contents_of

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tensorvcs import BisectResult, Checkout, Commit
-    from tensorvcs.history.bisect import BisectStep
+    from tensorvcs.history.bisecting.bisect import BisectStep
 
 
 def bisect(

@@ -25,8 +25,8 @@ from tensorvcs.errors import (
     SchemaMismatchError,
 )
 from tensorvcs.history.commit import load_commit
-from tensorvcs.history.merge import merge_commits
-from tensorvcs.history.merge_progress import (
+from tensorvcs.history.merging.merge import merge_commits
+from tensorvcs.history.merging.merge_progress import (
     Intent,
     KeptMerge,
     merge_reach,
@@ -44,7 +44,7 @@ from tensorvcs.storage.interfaces import RefChange
 from tests.memory_repository import ADA, MemoryRepository, contents_of
 
 if TYPE_CHECKING:
-    from tensorvcs.history.merge import MergePlan, MergeResult
+    from tensorvcs.history.merging.merge import MergePlan, MergeResult
 
 BOB = Identity("Bob", "bob@example.org")
 

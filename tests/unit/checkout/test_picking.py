@@ -23,10 +23,10 @@ from tensorvcs.errors import (
     MergeConflictError,
     NothingToCommitError,
 )
-from tensorvcs.history.picking import PickRequest
-from tensorvcs.history.policies import Policies
+from tensorvcs.history.merging.policies import Policies
+from tensorvcs.history.picking.picking import PickRequest
+from tensorvcs.history.picking.selection import Selection
 from tensorvcs.history.refs import BRANCHES, MERGE, STAGING, encode_commit_ref
-from tensorvcs.history.selection import Selection
 from tensorvcs.history.snapshot import read_snapshot
 from tensorvcs.objects.commit import Identity
 from tensorvcs.storage.interfaces import RefChange

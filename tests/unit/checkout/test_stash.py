@@ -27,8 +27,8 @@ from tensorvcs.errors import (
     UnsupportedFormatError,
 )
 from tensorvcs.history.operations import list_operations, plan_undo
+from tensorvcs.history.picking.selection import Selection
 from tensorvcs.history.refs import MERGE, STAGING, STASHES
-from tensorvcs.history.selection import Selection
 from tensorvcs.objects.commit import Timestamp
 from tensorvcs.objects.digest import CommitDigest, SnapshotDigest
 from tensorvcs.storage.interfaces import RefChange

@@ -10,7 +10,7 @@ import pytest
 from tensorvcs.checkout.areas import columns_of
 from tensorvcs.checkout.trials import Trials
 from tensorvcs.errors import ColumnNotFoundError, InvalidInputError
-from tensorvcs.history.bisect import SKIP, OutOfTestsError
+from tensorvcs.history.bisecting.bisect import SKIP, OutOfTestsError
 from tests.memory_repository import MemoryRepository
 
 if TYPE_CHECKING:

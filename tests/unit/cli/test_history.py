@@ -8,12 +8,12 @@ import numpy as np
 
 from cli.commands.history import _document, _lines
 from cli.output import Output
-from tensorvcs.history.sample_history import sample_history
+from tensorvcs.history.blaming.sample_history import sample_history
 from tensorvcs.storage.memory import MemoryTensors
 from tests.memory_repository import MemoryRepository
 
 if TYPE_CHECKING:
-    from tensorvcs.history.sample_history import SampleHistory
+    from tensorvcs.history.blaming.sample_history import SampleHistory
 
 
 def history_without_values() -> SampleHistory:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tensorvcs.history.ancestry import read_commit
 from tensorvcs.history.commit import new_commit
-from tensorvcs.history.renames import find_renames
+from tensorvcs.history.difference.renames import find_renames
 from tensorvcs.history.snapshot import ColumnState, read_snapshot, write_snapshot
 from tensorvcs.objects.commit import Identity, Timestamp
 from tensorvcs.objects.schema import Schema

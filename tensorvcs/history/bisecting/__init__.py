@@ -1,0 +1,1 @@
+"""Which commit turned the result bad, and which changes in it?"""

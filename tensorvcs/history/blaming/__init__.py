@@ -1,0 +1,1 @@
+"""Who changed a sample, and when?"""

@@ -1,0 +1,1 @@
+"""How do two versions differ, and by how much?"""

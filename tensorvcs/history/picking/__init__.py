@@ -1,0 +1,1 @@
+"""How is what a commit did done again elsewhere, or undone?"""
