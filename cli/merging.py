@@ -20,9 +20,20 @@ if TYPE_CHECKING:
     from .output import Output
 
 
-def waiting_merge(repo: Repository) -> MergeInProgress:
-    """Return the merge that waits; raise NoMergeInProgressError when there is none."""
+def waiting_merge(repo: Repository, verb: str | None = None) -> MergeInProgress:
+    """Return the merge that waits, or the pick that `verb` names.
+
+    Raises
+    ------
+    NoMergeInProgressError
+        There is none, or it was begun by another command than `verb`.
+    """
     merge = repo.merge_in_progress
+    if merge is not None and verb not in (None, merge.verb):
+        raise with_hint(
+            NoMergeInProgressError(f"no {verb} is in progress, but a {merge.verb}"),
+            f"'tvcs {merge.verb} --continue' records it, 'tvcs {merge.verb} --abort' gives it up",
+        )
     if merge is None:
         raise with_hint(
             NoMergeInProgressError("no merge, cherry-pick or revert is in progress"),
@@ -68,9 +79,9 @@ def kept_lines(out: Output, conflicts: Sequence[Conflict]) -> Iterator[str]:
     )
 
 
-def finish(repo: Repository, out: Output, message: str | None) -> None:
-    """Record the merge that waits."""
-    commit = waiting_merge(repo).finish(message)
+def finish(repo: Repository, out: Output, message: str | None, *, verb: str | None = None) -> None:
+    """Record the merge that waits; see `waiting_merge`."""
+    commit = waiting_merge(repo, verb).finish(message)
     difference = changes_of(repo, commit)
     document = {
         "branch": repo.head,
@@ -85,9 +96,9 @@ def _lines(out: Output, branch: str, commit: Commit, difference: Diff) -> Iterat
     yield from stat_lines(out, difference)
 
 
-def abort(repo: Repository, out: Output) -> None:
-    """Give the merge that waits up."""
-    merge = waiting_merge(repo)
+def abort(repo: Repository, out: Output, *, verb: str | None = None) -> None:
+    """Give the merge that waits up; see `waiting_merge`."""
+    merge = waiting_merge(repo, verb)
     verb, theirs = merge.verb, merge.theirs
     merge.abort()
     out.show(

@@ -106,9 +106,9 @@ def run_pick(
     options.check()
     with caller.repository() as repo:
         if options.is_abort:
-            abort(repo, out)
+            abort(repo, out, verb=verb)
         elif options.is_continue:
-            finish(repo, out, options.message)
+            finish(repo, out, options.message, verb=verb)
         else:
             _pick(repo, out, verb, options)
 

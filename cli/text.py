@@ -8,6 +8,7 @@ import re
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from tensorvcs.display.counting import count_text as count_text  # noqa: PLC0414
 from tensorvcs.errors import ObjectNotFoundError, RemoteError
 
 if TYPE_CHECKING:
@@ -36,11 +37,6 @@ def key_text(key: Any) -> str:
         is_plain = key.isprintable() and key == key.strip() and not re.fullmatch(r"-?\d+", key)
         return key if is_plain else printable(json.dumps(key, ensure_ascii=False))
     return str(key)
-
-
-def count_text(count: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun, such as ``1 sample`` or ``2,000 samples``."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def size_text(nbytes: int) -> str:

@@ -119,30 +119,22 @@ def _decide(
 ) -> int:
     if not texts:
         return merge.resolve(column, None, side, value=value)
-    pairs, patterns = _typed(merge, column, texts)
-    left = merge.open_count
-    if pairs:
-        left = merge.resolve(column, pairs, side, value=value)
-    if patterns:
-        again = not any(_GLOB.search(text) for text in patterns)
-        left = merge.resolve_all(side, value=value, column=column, keys=patterns, again=again)
-    return left
+    keys = _typed(merge, column, texts)
+    if all(isinstance(key, tuple) for key in keys):
+        return merge.resolve(column, keys, side, value=value)
+    again = not any(isinstance(key, str) and _GLOB.search(key) for key in keys)
+    return merge.resolve_all(side, value=value, column=column, keys=keys, again=again)
 
 
-def _typed(
-    merge: MergeInProgress, column: str, texts: tuple[str, ...]
-) -> tuple[list[Any], list[str]]:
-    """Return which of the keys are pairs of a nested column, and the others."""
-    pairs: list[Any] = []
-    patterns: list[str] = []
-    is_nested = merge.schema(column).nested
-    listed: dict[str, Any] = {}
-    if is_nested:
-        listed = {key_text(c.key): c.key for c in merge.conflicts if c.column == column}
-    for text in texts:
-        if is_nested and _PAIR.fullmatch(text):
-            # As it is listed; digits in it may be a number or a text.
-            pairs.append(listed[text] if text in listed else typed_sample(text, None))
-        else:
-            patterns.append(text)
-    return pairs, patterns
+def _typed(merge: MergeInProgress, column: str, texts: tuple[str, ...]) -> list[Any]:
+    """Return the keys of a command: pairs of a nested column as such."""
+    if not merge.schema(column).nested:
+        return list(texts)
+    # As they are listed; digits in a key may be a number or a text.
+    listed = {key_text(c.key): c.key for c in merge.conflicts if c.column == column}
+    return [
+        (listed[text] if text in listed else typed_sample(text, None))
+        if _PAIR.fullmatch(text)
+        else text
+        for text in texts
+    ]

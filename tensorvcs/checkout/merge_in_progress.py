@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from tensorvcs.checkout.areas import StagingRecord, columns_of, read_staging
 from tensorvcs.checkout.editor import SMALL_NBYTES
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import (
     ColumnNotFoundError,
     InvalidInputError,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from tensorvcs.checkout.areas import Writer
     from tensorvcs.checkout.editor import EditableCheckout
-    from tensorvcs.history.merging.conflict_choice import Chosen
+    from tensorvcs.history.merging.conflict_choice import Chosen, Pair
     from tensorvcs.history.merging.conflict_decision import StoredValues
     from tensorvcs.history.merging.conflicts import ConflictList
     from tensorvcs.history.merging.merge import MergePlan
@@ -160,7 +161,7 @@ class MergeInProgress:
             return "<MergeInProgress: over>"
         return (
             f"<MergeInProgress: {kept.intent.verb} of {kept.intent.theirs.hex()[:12]}, "
-            f"{kept.open_count} conflicts open>"
+            f"{count_text(kept.open_count, 'conflict')} open>"
         )
 
     def _repr_html_(self) -> str:
@@ -216,7 +217,7 @@ class MergeInProgress:
         *,
         value: object = None,
         column: str | None = None,
-        keys: KeyPattern | Iterable[KeyPattern] | None = None,
+        keys: KeyPattern | Iterable[KeyPattern | Pair] | None = None,
         again: bool = False,
     ) -> int:
         """Decide all conflicts that are open, or those of a column or of some samples.
@@ -226,9 +227,9 @@ class MergeInProgress:
         side, value
             As of `resolve`.
         column : str, optional
-        keys : str, int or iterable of them, optional
-            Patterns: a key, a glob such as ``cat/*``, a range of int keys such as ``0:100``. Each
-            must fit a conflict.
+        keys : str, int, or iterable of them, optional
+            Patterns: a key, a glob such as ``cat/*``, a range of int keys such as ``0:100``; in
+            an iterable a pair names a subsample. Each must fit a conflict.
         again : bool
             Whether to decide anew what was decided before.
 
@@ -241,7 +242,7 @@ class MergeInProgress:
         ------
         As `resolve`.
         """
-        listed: list[KeyPattern] | None = None
+        listed: list[KeyPattern | Pair] | None = None
         if keys is not None:
             listed = [keys] if isinstance(keys, (str, int)) else list(keys)
         return self._resolve(
@@ -392,7 +393,7 @@ def keep_merge(
         stores,
         [change for change in changes if change.before != change.after],
         command="merge",
-        description=f"{plan.theirs.short_id}, {count} {_noun(count)} kept",
+        description=f"{plan.theirs.short_id}, {count_text(count, 'conflict')} kept",
         user=writer.user_name,
         now=writer.now(),
     )
@@ -410,8 +411,4 @@ def _description(kept: KeptMerge, chosen: Chosen, decision: Decision | StoredVal
     count = sum(1 if keys is None else len(keys) for _, keys in chosen)
     names = ", ".join(dict.fromkeys(kept.parts[place].column for place, _ in chosen))
     by = decision if isinstance(decision, str) else "a value"
-    return f"{count} {_noun(count)} in {names or 'no column'} by {by}"
-
-
-def _noun(count: int) -> str:
-    return "conflict" if count == 1 else "conflicts"
+    return f"{count_text(count, 'conflict')} in {names or 'no column'} by {by}"

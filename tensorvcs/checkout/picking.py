@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tensorvcs.checkout.areas import StagingRecord
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import (
     BranchNotFoundError,
     EmptyPickError,
@@ -215,7 +216,7 @@ def _stage(
     how = "staged"
     if kept.parts:
         changes.append(RefChange(MERGE, refs.get(MERGE), store_merge(objects, kept)))
-        how = f"{kept.open_count} conflicts kept"
+        how = f"{count_text(kept.open_count, 'conflict')} kept"
     change_refs(
         stores,
         [change for change in changes if change.before != change.after],

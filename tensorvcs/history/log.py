@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
-from tensorvcs.errors import InvalidInputError
+from tensorvcs.errors import InvalidInputError, ObjectNotFoundError
 from tensorvcs.history.ancestry import read_commits
+from tensorvcs.history.difference.renames import find_renames
 from tensorvcs.history.snapshot import read_snapshot
 from tensorvcs.objects.commit import check_metadata
 from tensorvcs.objects.digest import CommitDigest
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tensorvcs.history.commit import Commit
-    from tensorvcs.history.snapshot import ColumnState
+    from tensorvcs.history.snapshot import Columns, ColumnState
     from tensorvcs.storage.interfaces import ObjectStore
     from tensorvcs.tree.nodes import Nodes
 
@@ -42,6 +43,12 @@ def filter_log(
     if limit is not None and (type(limit) is not int or limit < 0):
         raise InvalidInputError(f"a limit of {limit!r} commits makes no sense; expected 0 or more")
     chosen: Iterable[Commit] = commits
+    if column is not None:
+        # First, since it follows the names of the column from commit to commit.
+        followed = _FollowedColumn(objects, nodes, column)
+        chosen = (commit for commit in chosen if followed.is_changed_by(commit, key))
+    elif key is not None:
+        chosen = (commit for commit in chosen if _touches_key(objects, nodes, commit, key))
     if author is not None:
         who = author.casefold()
         chosen = (commit for commit in chosen if who in str(commit.author).casefold())
@@ -59,8 +66,6 @@ def filter_log(
     if until is not None:
         last = _aware("until", until)
         chosen = (commit for commit in chosen if commit.time <= last)
-    if column is not None or key is not None:
-        chosen = (c for c in chosen if _touches(objects, nodes, c, column, key))
     return islice(chosen, limit)
 
 
@@ -74,18 +79,61 @@ def _aware(what: str, moment: object) -> dt.datetime:
         raise InvalidInputError(f"{what} is {moment}, which no time zone has") from error
 
 
-def _touches(
-    objects: ObjectStore, nodes: Nodes, commit: Commit, column: str | None, key: Any
-) -> bool:
-    """Tell whether a commit differs from each of its parents in a column or sample."""
-    parents = read_commits(objects, [CommitDigest(bytes.fromhex(p)) for p in commit.parents])
-    after = read_snapshot(objects, commit.object.snapshot)
-    befores = [read_snapshot(objects, parent.snapshot) for parent in parents] or [{}]
-    for before in befores:
-        names = [column] if column is not None else sorted({*before, *after})
-        if not any(_differs(nodes, before.get(n), after.get(n), key) for n in names):
-            return False
-    return True
+def _versions(objects: ObjectStore, commit: Commit) -> tuple[Columns, list[Columns]]:
+    """Return the columns of a commit, and those of each parent; of a first commit one without."""
+    parents = read_commits(objects, _parents(commit))
+    befores = [read_snapshot(objects, parent.snapshot) for parent in parents]
+    return read_snapshot(objects, commit.object.snapshot), befores or [{}]
+
+
+def _parents(commit: Commit) -> list[CommitDigest]:
+    return [CommitDigest(bytes.fromhex(parent)) for parent in commit.parents]
+
+
+def _touches_key(objects: ObjectStore, nodes: Nodes, commit: Commit, key: Any) -> bool:
+    """Tell whether a commit differs from each of its parents in a sample, of any column."""
+    after, befores = _versions(objects, commit)
+    return all(
+        any(_differs(nodes, before.get(n), after.get(n), key) for n in {*before, *after})
+        for before in befores
+    )
+
+
+class _FollowedColumn:
+    """A column under the names that it had; asked about commits, children before parents."""
+
+    def __init__(self, objects: ObjectStore, nodes: Nodes, column: str) -> None:
+        self._objects = objects
+        self._nodes = nodes
+        self._column = column
+        # By commit, what its children call the column there; lines of work may differ in that.
+        self._names: dict[CommitDigest, set[str]] = {}
+
+    def is_changed_by(self, commit: Commit, key: Any) -> bool:
+        """Tell whether a commit differs from each of its parents in the column, or a sample."""
+        after, befores = _versions(self._objects, commit)
+        names = self._names.pop(commit.digest, {self._column})
+        is_changed = True
+        for parent, before in zip_longest(_parents(commit), befores):
+            earlier = {name: self._name_before(before, after, name) for name in names}
+            if parent is not None:
+                self._names.setdefault(parent, set()).update(earlier.values())
+            is_changed &= any(
+                (key is None and old != name)
+                or _differs(self._nodes, before.get(old), after.get(name), key)
+                for name, old in earlier.items()
+            )
+        return is_changed
+
+    def _name_before(self, before: Columns, after: Columns, name: str) -> str:
+        if name in before or name not in after:
+            return name
+        try:
+            renames = find_renames(self._nodes, before, after)
+        except ObjectNotFoundError:
+            # A tree that is not here, as in a partial clone, cannot be compared.
+            return name
+        return next((old for old, new in renames.items() if new == name), name)
 
 
 def _differs(nodes: Nodes, before: ColumnState | None, after: ColumnState | None, key: Any) -> bool:

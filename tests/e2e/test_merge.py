@@ -271,9 +271,14 @@ def test_what_would_lose_a_merge_is_refused(parted: Shell) -> None:
 
 def test_giving_up(parted: Shell) -> None:
     theirs = parted.short("dev")
-    for end in (("merge", "--abort"), ("reset",), ("cherry-pick", "--abort")):
+    for end in (("merge", "--abort"), ("reset",)):
         parted.run("merge", "dev", "--keep-conflicts")
         parted.ok("resolve", "labels", "a", "--theirs")
+        assert parted.fails("cherry-pick", "--abort") == (
+            "Error: no cherry-pick is in progress, but a merge\n"
+            "Hint: 'tvcs merge --continue' records it, 'tvcs merge --abort' gives it up\n"
+        )
+        assert parted.fails("revert", "--continue").startswith("Error: no revert is in progress")
         said = parted.ok(*end)
         if end[0] != "reset":
             assert said == f"Gave up the merge of {theirs}; 'tvcs undo' brings it back\n"

@@ -79,7 +79,7 @@ def test_a_conflict_keeps_all(shell: Shell) -> None:
     status = shell.ok("status")
     for command in ("pop", "apply"):
         assert shell.fails("stash", command) == (
-            "Error: applying stash 0 has 1 conflicts, and changed nothing:\n"
+            "Error: applying stash 0 has 1 conflict, and changed nothing:\n"
             "  labels['a']: modify/modify\n"
             "Hint: the stash is kept; it fits on a branch at the commit it was made over: "
             f"tvcs switch -c NEW {first}\n"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.display.html import table_html, value_html
 from tensorvcs.errors import (
     BranchExistsError,
@@ -55,8 +56,10 @@ class HangarImport:
 
     def __repr__(self) -> str:
         return (
-            f"<HangarImport: {self.commits} commits, {self.samples} samples, "
-            f"{len(self.branches)} branches, {self.skipped} commits there before>"
+            f"<HangarImport: {count_text(self.commits, 'commit')}, "
+            f"{count_text(self.samples, 'sample')}, "
+            f"{count_text(len(self.branches), 'branch', 'branches')}, "
+            f"{self.skipped} there before>"
         )
 
     def _repr_html_(self) -> str:
@@ -129,7 +132,7 @@ def import_hangar(
     head = legal_branch(history.head)
     repo.place_branches(
         {name: targets[name] for name in moving},
-        description=f"import {len(waiting)} commits from Hangar",
+        description=f"import {count_text(len(waiting), 'commit')} from Hangar",
         head=head if head in moving and not repo.is_dirty else None,
     )
     return HangarImport(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.display.html import table_html, value_html
 from tensorvcs.errors import (
     ColumnNotFoundError,
@@ -188,7 +189,7 @@ class Blame(Mapping[Any, Commit]):
     def __repr__(self) -> str:
         return (
             f"<Blame of column {self.column!r} at {self.commit.short_id}: {len(self):,} samples, "
-            f"{len(self._found.commits):,} commits>"
+            f"{count_text(len(self._found.commits), 'commit')}>"
         )
 
     def _repr_html_(self) -> str:

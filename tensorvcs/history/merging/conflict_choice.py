@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 Chosen = list[tuple[int, Keys | None]]
 """Parts of a merge by place, and of each the samples; None for the column as a whole."""
 
+Pair = tuple[str | int, str | int]
+"""A subsample: its sample's key and its own."""
+
 _LIST_THEM = "'tvcs conflicts' lists those that are open"
 
 
@@ -120,7 +123,7 @@ def matching_conflicts(
     nodes: Nodes,
     kept: KeptMerge,
     column: str | None,
-    patterns: Sequence[KeyPattern] | None,
+    patterns: Sequence[KeyPattern | Pair] | None,
     *,
     again: bool,
 ) -> Chosen:
@@ -128,6 +131,8 @@ def matching_conflicts(
 
     Parameters
     ----------
+    patterns : sequence of KeyPattern or pair, or None
+        A pair is one subsample of a nested column.
     again : bool
         Whether those that were decided count as well.
 
@@ -152,8 +157,7 @@ def matching_conflicts(
     ]
     chosen = [np.zeros(len(keys), np.bool_) for _, _, keys in found]
     for pattern in patterns:
-        one = KeyPatterns.of(pattern)
-        fits = [one.match(keys, nested=part.schema.nested) for _, part, keys in found]
+        fits = [_fits(pattern, part, keys) for _, part, keys in found]
         if not any(new.any() for new in fits):
             where = "" if column is None else f" of column {column!r}"
             raise with_hint(
@@ -165,6 +169,17 @@ def matching_conflicts(
         for (place, _, keys), which in zip(found, chosen, strict=True)
         if which.any()
     ]
+
+
+def _fits(pattern: KeyPattern | Pair, part: OpenSamples, keys: Keys) -> NDArray[np.bool_]:
+    """Tell which keys of a column in conflict fit a pattern; shape (n,)."""
+    nested = part.schema.nested
+    if not isinstance(pattern, tuple):
+        return KeyPatterns.of(pattern).match(keys, nested=nested)
+    fits = np.zeros(len(keys), np.bool_)
+    if nested:
+        fits[len(keys.ints) :] = keys.texts == composite_key(*pattern)
+    return fits
 
 
 def _keys_of(nodes: Nodes, part: OpenSamples, *, again: bool) -> Keys:

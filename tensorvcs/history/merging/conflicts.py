@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.display.html import table_html, value_html
 from tensorvcs.errors import ObjectNotFoundError
 from tensorvcs.history.merging.conflict_values import BASE, OURS, THEIRS
@@ -208,7 +209,7 @@ class ConflictList(Sequence[Conflict]):
         if isinstance(place, slice):
             return [self[at] for at in range(*place.indices(len(self)))]
         if not -len(self) <= place < len(self):
-            raise IndexError(f"place {place} is outside {len(self)} conflicts")
+            raise IndexError(f"place {place} is outside {count_text(len(self), 'conflict')}")
         at = place % len(self)
         part_at = int(np.searchsorted(self._ends, at, "right"))
         part = self._parts[part_at]
@@ -225,10 +226,10 @@ class ConflictList(Sequence[Conflict]):
 
     def __repr__(self) -> str:
         shown = "; ".join(map(str, self[:3]))
-        return f"<{len(self)} conflicts: {shown}{'; …' if len(self) > 3 else ''}>"
+        return f"<{count_text(len(self), 'conflict')}: {shown}{'; …' if len(self) > 3 else ''}>"
 
     def _repr_html_(self) -> str:
-        return _table(self[:_SHOWN], f"{len(self)} conflicts", is_cut=len(self) > _SHOWN)
+        return _table(self[:_SHOWN], count_text(len(self), "conflict"), is_cut=len(self) > _SHOWN)
 
 
 def _table(conflicts: Sequence[Conflict], caption: str, *, is_cut: bool = False) -> str:

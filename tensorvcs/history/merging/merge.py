@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.display.html import table_html, value_html
 from tensorvcs.errors import (
     BranchNotFoundError,
@@ -198,8 +199,13 @@ class MergeResult:
 
     def __repr__(self) -> str:
         if self.open_conflicts:
-            return f"<MergeResult in progress: {len(self.open_conflicts)} conflicts open>"
-        how = "fast-forward" if self.is_fast_forward else f"{len(self.conflicts)} conflicts decided"
+            open_text = count_text(len(self.open_conflicts), "conflict")
+            return f"<MergeResult in progress: {open_text} open>"
+        how = (
+            "fast-forward"
+            if self.is_fast_forward
+            else f"{count_text(len(self.conflicts), 'conflict')} decided"
+        )
         return f"<MergeResult {self.commit.short_id}: {how}>"
 
     def _repr_html_(self) -> str:
@@ -291,7 +297,7 @@ def conflict_error(conflicts: Sequence[Conflict], what: str) -> MergeConflictErr
     more = len(conflicts) - SHOWN_CONFLICTS
     return with_hint(
         MergeConflictError(
-            f"{what} has {len(conflicts)} conflicts, and changed nothing:{shown}"
+            f"{what} has {count_text(len(conflicts), 'conflict')}, and changed nothing:{shown}"
             + (f"\n  … and {more} more" if more > 0 else ""),
             conflicts,
         ),
@@ -366,7 +372,8 @@ class MergePreview:
         how = "fast-forward, " if self.is_fast_forward else ""
         return (
             f"<MergePreview of {self.theirs.short_id} into {self.ours.short_id}: {how}"
-            f"{len(self.conflicts)} conflicts, {len(self.decided)} decided, {self.diff!r}>"
+            f"{count_text(len(self.conflicts), 'conflict')}, {len(self.decided)} decided, "
+            f"{self.diff!r}>"
         )
 
     def _repr_html_(self) -> str:

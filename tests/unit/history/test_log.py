@@ -139,3 +139,23 @@ def test_a_limit_counts(repo: MemoryRepository, limit: Any) -> None:
 def test_a_key_that_is_none_is_refused(repo: MemoryRepository) -> None:
     with pytest.raises(InvalidKeyError):
         log(repo, column="labels", key=True)
+
+
+def test_a_column_is_followed_through_renames_on_each_line_of_work() -> None:
+    repo = MemoryRepository()
+
+    def first(co: Any) -> None:
+        co.add_ndarray_column("tags", (), "int64").update({"a": 1, "b": 2, "c": 3})
+
+    repo.commit(first, message="1")
+    repo.commit(lambda co: co["tags"].update({"a": 2}), message="2")
+    repo.commit(lambda co: co.rename_column("tags", "labels"), message="3")
+    repo.commit(lambda co: co.add_str_column("texts"), message="4")
+    repo.commit(lambda co: co["labels"].update({"b": 9}), message="5")
+    assert log(repo, column="labels") == list("5321")
+    # A new name changes the column, and none of its samples.
+    assert log(repo, column="labels", key="a") == list("21")
+    assert log(repo, column="labels", key="b") == list("51")
+    assert log(repo, column="labels", author="ada", limit=3) == list("532")
+    # The old name alone was there until it was given up.
+    assert log(repo, column="tags") == list("321")
