@@ -21,7 +21,7 @@ from tensorvcs.errors import (
 )
 from tensorvcs.history.amend import amend_commit
 from tensorvcs.history.commit import Commit, change_refs, load_commit, new_commit
-from tensorvcs.history.merging.merge import merge_columns
+from tensorvcs.history.merging.column_merge import decided_note, merge_columns
 from tensorvcs.history.merging.merge_progress import KeptMerge, read_merge
 from tensorvcs.history.merging.recency import TheirsIsNewer
 from tensorvcs.history.refs import BRANCHES, MERGE, STAGING, branch_commit, encode_commit_ref
@@ -393,6 +393,7 @@ def commit_columns(
             BranchNotFoundError(f"branch {branch!r} was deleted or renamed in the meantime"),
             f"make it anew: tvcs branch {branch} {base.hex()[:12]}",
         )
+    note = ""
     if head != base:
         ours = columns_of(stores, head)
         try:
@@ -416,7 +417,7 @@ def commit_columns(
                 onto_head.conflicts,
             )
         stores.tensors.seal()
-        columns = onto_head.columns
+        columns, note = onto_head.columns, decided_note(len(onto_head.decided))
     snapshot = write_snapshot(stores.objects, columns)
     head_snapshot = None if head is None else load_commit(stores.objects, head).object.snapshot
     if not merged and (snapshot == head_snapshot or (head is None and not columns)):
@@ -442,7 +443,7 @@ def commit_columns(
         stores,
         [RefChange(name, before, encode_commit_ref(commit.digest)), *extra_changes],
         command="commit",
-        description=f"{commit.short_id} to {branch}: {commit.summary[:60]}",
+        description=f"{commit.short_id} to {branch}: {commit.summary[:60]}{note}",
         user=writer.user_name,
         now=writer.now(),
     )

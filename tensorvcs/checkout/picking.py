@@ -16,7 +16,7 @@ from tensorvcs.errors import (
 )
 from tensorvcs.history.commit import Commit, change_refs, load_commit, new_commit
 from tensorvcs.history.drafts import DraftObjects
-from tensorvcs.history.merging.column_merge import MergedColumns, merge_columns
+from tensorvcs.history.merging.column_merge import MergedColumns, decided_note, merge_columns
 from tensorvcs.history.merging.merge import LARGE_NBYTES, conflict_error
 from tensorvcs.history.merging.merge_progress import KeptMerge, OpenSamples, store_merge
 from tensorvcs.history.merging.recency import CommitRecency, TheirsIsNewer
@@ -119,7 +119,7 @@ def pick_commits(
         head = _head(stores, branch)
         drafts = DraftObjects(stores.objects)
         try:
-            steps, parts = _compute(
+            steps, parts, decided = _compute(
                 stores, nodes.over(drafts), head, commits, request, policies, mode
             )
             if stores.tensors.unsealed_nbytes >= LARGE_NBYTES:
@@ -133,8 +133,8 @@ def pick_commits(
                         kept = KeptMerge(pick_intent(request, head.digest, steps[-1].taken), parts)
                         for columns in kept.snapshots().values():
                             drafts.save_columns(columns)
-                        return _stage(stores, branch, head, steps[-1], kept, writer)
-                    return _commit(stores, branch, head, steps, request, writer)
+                        return _stage(stores, branch, head, steps[-1], kept, decided, writer)
+                    return _commit(stores, branch, head, steps, request, decided, writer)
         except BaseException:
             stores.tensors.discard()
             raise
@@ -158,8 +158,8 @@ def _compute(
     request: PickRequest,
     policies: Policies,
     mode: PickMode,
-) -> tuple[list[_Step], tuple[Part, ...]]:
-    """Return the commits to make, one or several, and the conflicts that are left."""
+) -> tuple[list[_Step], tuple[Part, ...], int]:
+    """Return the commits to make, the conflicts that are left, and how many were decided."""
 
     def merge(base: Columns, ours: Columns, theirs: Columns, commit: Commit) -> MergedColumns:
         recency: Recency = TheirsIsNewer()
@@ -172,6 +172,7 @@ def _compute(
     steps: list[_Step] = []
     parts: list[Part] = []
     errors: list[MergeConflictError] = []
+    decided = 0
     for change, merged in make_changes(nodes, before, changes, merge):
         if merged.conflicts:
             what = f"the {request.verb} of {change.commit.short_id}"
@@ -182,6 +183,7 @@ def _compute(
         if merged.columns != columns:
             steps.append(_Step(merged.columns, [change.commit]))
         columns = merged.columns
+        decided += len(merged.decided)
     if any(isinstance(part, OpenSamples) and part.column not in columns for part in parts):
         # A later change renamed or dropped the column, so that there is nowhere to decide it.
         raise errors[0]
@@ -191,7 +193,7 @@ def _compute(
         steps = [_Step(columns, taken[::-1] if request.verb == "revert" else taken)]
     if not parts and (not steps if mode.is_each else columns == before):
         raise _nothing_left(request)
-    return steps, tuple(parts)
+    return steps, tuple(parts), decided
 
 
 def _nothing_left(request: PickRequest) -> EmptyPickError:
@@ -204,7 +206,13 @@ def _nothing_left(request: PickRequest) -> EmptyPickError:
 
 
 def _stage(
-    stores: Stores, branch: str, head: Commit, step: _Step, kept: KeptMerge, writer: Writer
+    stores: Stores,
+    branch: str,
+    head: Commit,
+    step: _Step,
+    kept: KeptMerge,
+    decided: int,
+    writer: Writer,
 ) -> Commit:
     """Stage the outcome, with its conflicts when there are some."""
     refs, objects = stores.refs, stores.objects
@@ -221,7 +229,7 @@ def _stage(
         stores,
         [change for change in changes if change.before != change.after],
         command=kept.intent.verb,
-        description=f"{kept.intent.theirs.hex()[:12]} onto {branch}, {how}",
+        description=f"{kept.intent.theirs.hex()[:12]} onto {branch}, {how}" + decided_note(decided),
         user=writer.user_name,
         now=writer.now(),
     )
@@ -234,6 +242,7 @@ def _commit(
     head: Commit,
     steps: Sequence[_Step],
     request: PickRequest,
+    decided: int,
     writer: Writer,
 ) -> Commit:
     """Make the commits and move the branch to the last of them."""
@@ -260,7 +269,7 @@ def _commit(
             )
         ],
         command=request.verb,
-        description=f"{request.spoken} onto {branch} as {made.short_id}",
+        description=f"{request.spoken} onto {branch} as {made.short_id}" + decided_note(decided),
         user=writer.user_name,
         now=now,
     )

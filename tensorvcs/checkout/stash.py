@@ -18,7 +18,7 @@ from tensorvcs.errors import (
 )
 from tensorvcs.history.commit import Commit, change_refs, load_commit
 from tensorvcs.history.difference.diff import Diff, diff_columns
-from tensorvcs.history.merging.column_merge import merge_columns
+from tensorvcs.history.merging.column_merge import decided_note, merge_columns
 from tensorvcs.history.merging.merge import conflict_error
 from tensorvcs.history.picking.selection import Selection, take_back
 from tensorvcs.history.refs import MERGE, STAGING, STASHES
@@ -300,7 +300,8 @@ def apply_stash(
             stores,
             changes,
             command="stash",
-            description=f"{'pop' if drop else 'apply'} {stash.message.partition(chr(10))[0][:60]}",
+            description=f"{'pop' if drop else 'apply'} {stash.message.partition(chr(10))[0][:60]}"
+            + decided_note(len(merged.decided)),
             user=user,
             now=now,
         )

@@ -119,6 +119,11 @@ class DraftTensors:
         """Return the location table of a column without drafts."""
         return self._tensors.table(schema, leaves, counts, load)
 
+    def fetch(self, digests: NDArray[np.uint8]) -> int:
+        """Bring values that are absent below; drafts are here."""
+        is_draft = np.array([d in self._drafts for d in array_to_digests(digests)], np.bool_)
+        return self._tensors.fetch(digests[~is_draft])
+
     def sizes(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Return the sizes of values that are recorded; drafts leave no store."""
         return self._tensors.sizes(digests)

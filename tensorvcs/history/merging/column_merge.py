@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import InvalidInputError, with_hint
 from tensorvcs.history.merging.column_lines import Line, group_by_claim, pair_columns
 from tensorvcs.history.merging.conflict_values import ConflictValues
@@ -69,6 +70,11 @@ class MergedColumns:
     conflicts: ConflictList = field(default_factory=ConflictList)
     decided: ConflictList = field(default_factory=ConflictList)
     choices: dict[str, ColumnChoice] = field(default_factory=dict)
+
+
+def decided_note(count: int) -> str:
+    """Return what the operation log says of conflicts that policies decided, if there were any."""
+    return f"; {count_text(count, 'conflict')} decided by policies" if count else ""
 
 
 def merge_columns(

@@ -126,6 +126,8 @@ def test_a_writer_that_comes_second_is_merged_by_policy(scored: Any) -> None:
     assert found["notes"]["a"] == "one\ntwo\nthree\n"
     assert found["files"]["a"] == b"2"
     if not isinstance(scored, MemoryRepository):
+        said = scored.operations()[0].description
+        assert said.endswith("; 1 conflict decided by policies")
         assert scored.verify().is_sound
 
 

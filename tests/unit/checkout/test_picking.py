@@ -24,6 +24,7 @@ from tensorvcs.errors import (
     NothingToCommitError,
 )
 from tensorvcs.history.merging.policies import Policies
+from tensorvcs.history.operations import list_operations
 from tensorvcs.history.picking.picking import PickRequest
 from tensorvcs.history.picking.selection import Selection
 from tensorvcs.history.refs import BRANCHES, MERGE, STAGING, encode_commit_ref
@@ -270,6 +271,8 @@ def test_strategies(parted: MemoryRepository, strategy: Any, a: int, b: Any) -> 
         return
     pick(parted, "cherry-pick", "dev", "main~4", strategy=strategy)
     assert (labels(parted)["a"], labels(parted).get("b")) == (a, b)
+    said = list_operations(parted.stores.refs, 1)[0].description
+    assert said.endswith("; 2 conflicts decided by policies")
 
 
 def test_a_revert_is_newer_than_what_was_recorded(parted: MemoryRepository) -> None:

@@ -258,6 +258,8 @@ def test_a_policy_kept_in_the_schema_decides_as_in_a_merge() -> None:
     repo.commit(lambda co: co["x"].update({"a": np.full(40, 4.0)}))
     apply(repo)
     assert staged(repo)["x"]["a"] == [3.0] * 40
+    said = list_operations(repo.stores.refs, 1)[0].description
+    assert said.endswith("; 1 conflict decided by policies")
 
 
 def test_a_merge_that_waits_comes_first(repo: MemoryRepository) -> None:
