@@ -6,19 +6,21 @@ import json
 import os
 import shutil
 import sys
-import time
 from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tensorvcs.display.progress import count_bar, transfer_bar
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from tensorvcs.display.progress import Moved
+
     Progress = Callable[[int, int | None], None]
 
-_REDRAW_SECONDS = 0.1
 _PLAIN_WIDTH = 80
 
 
@@ -128,43 +130,25 @@ class Output:
         if not sys.stderr.isatty():
             yield _no_progress
             return
-        try:
-            from rich import progress as bars
-            from rich.console import Console
-        except ImportError:
-            yield from _plain_progress(label)
+        with count_bar(label) as draw:
+            yield draw
+
+    @contextmanager
+    def transfer(self, label: str) -> Iterator[Callable[[Moved], None]]:
+        """Show the bytes and samples of a transfer while the block runs, as `progress` does."""
+        if not sys.stderr.isatty():
+            yield _no_transfer
             return
-        with bars.Progress(
-            bars.TextColumn("{task.description}"),
-            bars.BarColumn(),
-            bars.MofNCompleteColumn(),
-            bars.TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        ) as shown:
-            task = shown.add_task(label, total=None)
-            yield lambda done, total: shown.update(task, completed=done, total=total)
+        with transfer_bar(label) as draw:
+            yield draw
 
 
 def _no_progress(done: int, total: int | None) -> None:
     pass
 
 
-def _plain_progress(label: str) -> Iterator[Progress]:
-    drawn_at = -_REDRAW_SECONDS
-
-    def draw(done: int, total: int | None) -> None:
-        nonlocal drawn_at
-        now = time.monotonic()
-        if now - drawn_at >= _REDRAW_SECONDS:
-            drawn_at = now
-            of_total = f" of {total:,} ({100 * done // total} %)" if total else ""
-            click.echo(f"\r\x1b[K{label}: {done:,}{of_total}", err=True, nl=False)
-
-    try:
-        yield draw
-    finally:
-        click.echo("\r\x1b[K", err=True, nl=False)
+def _no_transfer(moved: Moved) -> None:
+    pass
 
 
 def prepare_streams() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,11 +11,10 @@ from .arguments import to_pairs
 from .text import count_text, printable, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tensorvcs import FetchedRef, PushResult, Transferred
 
-    from .output import Output
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -67,20 +65,14 @@ def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--option", "-o", "options", metavar="KEY=VALUE", multiple=True, callback=to_pairs,
         help="Of the service behind a bucket: endpoint, region, allow_http and so on. Kept in the "
-        "settings; leave credentials to the environment.",
+        "settings, which take no secrets: leave those to the environment, or name a file that "
+        "holds one, as secret_access_key=file:PATH.",
     )(function)  # fmt: skip
 
 
 def to_names(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
     """Turn names, some of them joined by commas, into single ones."""
     return tuple(name for text in texts for name in text.split(",") if name)
-
-
-@contextmanager
-def transfer_progress(out: Output, label: str) -> Iterator[Callable[[Transferred], None]]:
-    """Show the bytes of a transfer as they move."""
-    with out.progress(f"{label}, kB") as progress:
-        yield lambda moved: progress(moved.nbytes // 1000, None)
 
 
 def moved_document(moved: Transferred) -> dict[str, int]:

@@ -12,7 +12,7 @@ from tensorvcs.errors import RepositoryNotFoundError
 
 from ..arguments import prints
 from ..text import count_text, printable, size_text
-from ..transfers import filter_options, transfer_progress
+from ..transfers import filter_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def create(
       tvcs bundle create a-look.bundle main --columns images --max-bytes 200MB
     """
     chosen = Filter(columns or None, keys or None, max_bytes, sample, seed)
-    with caller.repository() as repo, transfer_progress(out, "Writing") as progress:
+    with caller.repository() as repo, out.transfer("Writing") as progress:
         bundle = repo.create_bundle(file, names, since=since, part=chosen, progress=progress)
     out.show(_document(bundle), [f"Wrote {printable(file)}, {size_text(bundle.nbytes)}"])
 
@@ -89,7 +89,7 @@ def verify(caller: Caller, out: Output, file: str) -> None:
     Examples:
       tvcs bundle verify pets.bundle
     """
-    with transfer_progress(out, "Reading") as progress:
+    with out.transfer("Reading") as progress:
         bundle = tensorvcs.verify_bundle(file, progress=progress)
     absent = _absent(caller, bundle)
     document = {**_document(bundle), "absent": absent}

@@ -11,7 +11,7 @@ import tensorvcs
 
 from ..arguments import prints
 from ..text import count_text
-from ..transfers import filter_options, service_options, transfer_progress
+from ..transfers import filter_options, service_options
 
 if TYPE_CHECKING:
     from ..context import Caller
@@ -58,7 +58,7 @@ def command(
     name = name.removesuffix(".bundle")
     folder = caller.directory / (name or "clone")
     place = source if "://" in source else str(caller.directory / source)
-    with transfer_progress(out, "Cloning") as progress:
+    with out.transfer("Cloning") as progress:
         repo = tensorvcs.clone(
             place,
             folder,

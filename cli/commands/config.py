@@ -38,7 +38,8 @@ def command(
 ) -> None:
     """Show or change settings, such as who commits.
 
-    Without NAME all settings are listed, with NAME alone its value is shown. The settings of a
+    Without NAME all settings are listed, with NAME alone its value is shown; tokens and other
+    secrets of remotes are never shown. The settings of a
     repository come before your own, and the environment variables TENSORVCS_USER_NAME and
     TENSORVCS_USER_EMAIL before both.
 
@@ -79,7 +80,7 @@ def _effective(caller: Caller) -> dict[str, str]:
     """Return the settings that hold here; outside of a repository, the user's own."""
     try:
         with caller.repository() as repo:
-            return {**caller.user_settings(), **repo.config}
+            return {**caller.user_settings(), **repo.shown_config}
     except RepositoryNotFoundError:
         if not caller.directory.exists():
             raise

@@ -12,8 +12,7 @@ from ..transfers import (
     fetched_line,
     moved_document,
     moved_text,
-    transfer_progress,
-)
+    )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +42,7 @@ def command(
       tvcs fetch --prune
     """
     with caller.repository() as repo:
-        with transfer_progress(out, "Fetching") as progress:
+        with out.transfer("Fetching") as progress:
             result = repo.fetch(
                 remote, branches=list(branches) or None, prune=prune, progress=progress
             )

@@ -8,7 +8,7 @@ import click
 
 from ..arguments import prints
 from ..text import count_text, size_text
-from ..transfers import filter_options, moved_document, transfer_progress
+from ..transfers import filter_options, moved_document
 
 if TYPE_CHECKING:
     from ..context import Caller
@@ -42,7 +42,7 @@ def command(
       tvcs fetch-data --max-bytes 1GB --sample random
     """
     with caller.repository() as repo:
-        with transfer_progress(out, "Fetching") as progress:
+        with out.transfer("Fetching") as progress:
             moved = repo.fetch_data(
                 revision,
                 columns=list(columns) or None,

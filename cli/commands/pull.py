@@ -10,7 +10,6 @@ from ..arguments import prints
 from ..conflicts import takes_strategy
 from ..documents import commit_document, diff_document
 from ..text import stat_lines
-from ..transfers import transfer_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +38,7 @@ def command(caller: Caller, out: Output, remote: str, branch: str | None, strate
     """
     with caller.repository() as repo:
         before = repo.branches.get(repo.head)
-        with transfer_progress(out, "Fetching") as progress:
+        with out.transfer("Fetching") as progress:
             result = repo.pull(remote, branch, strategy=strategy, progress=progress)
         difference = repo.diff(before, result.commit)
         document = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..arguments import prints
-from ..transfers import pushed_document, pushed_line, transfer_progress
+from ..transfers import pushed_document, pushed_line
 
 if TYPE_CHECKING:
     from ..context import Caller
@@ -46,7 +46,7 @@ def command(
     if tag is not None and (branch is not None or delete):
         raise click.UsageError("--tag goes with neither a branch nor --delete")
     name, _, target = (branch or "").partition(":")
-    with caller.repository() as repo, transfer_progress(out, "Pushing") as progress:
+    with caller.repository() as repo, out.transfer("Pushing") as progress:
         if tag is not None:
             result = repo.push_tag(remote, tag, force=force, progress=progress)
         elif delete:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tensorvcs import Filter
+from tensorvcs.errors import TensorVCSError
 
 from ..arguments import prints
 from ..transfers import filter_options, service_options
@@ -48,6 +49,7 @@ def command(caller: Caller, out: Output) -> None:
 @click.argument("url")
 @filter_options
 @service_options
+@click.option("--no-check", is_flag=True, help="Do not ask a bucket whether it can be pushed to.")
 @prints
 def add(
     caller: Caller,
@@ -60,21 +62,32 @@ def add(
     sample: str,
     seed: int,
     options: dict[str, str],
+    no_check: bool,
 ) -> None:
     """Give another repository a short name.
 
     With --column, --key or --max-bytes a fetch takes a part of the values only, and the rest
     is fetched when it is read.
 
+    A bucket is asked whether it keeps two pushes at a time apart, which takes a few small
+    requests. Where it does not, or does not answer, a note says so; the remote is added.
+
     \b
     Examples:
       tvcs remote add backup ../backup
-      tvcs remote add store s3://datasets/pets --option region=eu-central-1
+      tvcs remote add store s3://datasets/pets --option region=eu-central-1 --no-check
     """
     chosen = Filter(columns or None, keys or None, max_bytes, sample, seed)
     with caller.repository() as repo:
         remote = repo.add_remote(name, url, part=chosen, options=options)
         out.show(remote_document(remote), [f"Added remote {name} at {remote.shown_url}"])
+        if remote.is_bucket and not no_check:
+            try:
+                repo.check_remote(name)
+            except TensorVCSError as error:
+                out.note(f"Note: {error}")
+                if error.hint:
+                    out.note(f"Hint: {error.hint}")
 
 
 @command.command("remove")

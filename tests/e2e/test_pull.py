@@ -73,5 +73,5 @@ def test_what_was_done_is_told_where_a_column_is_not_here(shell: Shell) -> None:
     # A commit is shown as far as it is here; who asks for the keys is told how to get them.
     assert " labels | not here\n" in other.ok("show")
     for arguments in (["diff", "HEAD~1", "HEAD"], ["diff", "HEAD~1", "HEAD", "--json"]):
-        assert other.fails(*arguments).startswith("Error: 1 tree nodes are not in this partial")
+        assert other.fails(*arguments).startswith("Error: 1 tree node is not in this partial")
     assert other.ok("verify").startswith("Sound: 2 commits")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.output import Output, prepare_streams
+from tensorvcs import Transferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,6 +143,19 @@ def test_rich_progress() -> None:
     with on_terminal() as terminal, Output().progress("Importing") as progress:
         progress(5, 10)
     assert "Importing" in terminal.getvalue()
+
+
+def test_no_transfer_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with Output().transfer("Fetching") as progress:
+        progress(Transferred(value_count=3, value_nbytes=9))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_transfer_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    with on_terminal() as terminal, Output().transfer("Fetching") as progress:
+        progress(Transferred(value_count=3, value_nbytes=9))
+    assert "Fetching: 0.0 MB, 0.0 MB/s, 3 samples" in terminal.getvalue()
 
 
 def test_a_file_name_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
