@@ -128,20 +128,40 @@ def inline_labels(setting: Setting) -> Iterator[Row]:
 
 
 def loader(setting: Setting) -> Iterator[Row]:
-    """Shuffled epochs of images and labels through PyTorch, beside a batched memory map."""
-    work = "PyTorch epoch, 32×32×3 + label, shuffled batches of 256"
-    bar = Bar("at least", 1.5)
+    """Epochs of images and labels through PyTorch, beside a batched memory map."""
     try:
-        from benchmarks.torch_loading import epochs
+        from benchmarks.torch_loading import epochs_in_order, shuffled_epochs
     except (ImportError, tv.errors.MissingDependencyError) as error:
+        work = "PyTorch epoch, 32×32×3 + label, shuffled batches of 256"
+        bar = Bar("at least", 1.5)
         yield Row(work, "samples/s", None, "memmap under DataLoader", bar=bar, note=str(error))
         return
-    count = setting.size(60_000, 20_000)
-    path = _image_folder(setting, count, 32)
-    works = epochs(path, _map(path, (count, 32, 32, 3)), np.load(path / "labels.npy"))
-    for epoch in works.values():
+    for pixels, count in (
+        (32, setting.size(60_000, 20_000)),
+        (224, setting.size(4_000, 500)),
+    ):
+        path = _image_folder(setting, count, pixels)
+        rows, labels = _map(path, (count, pixels, pixels, 3)), np.load(path / "labels.npy")
+        for order, ways in (
+            ("shuffled", shuffled_epochs(path, rows, labels)),
+            ("in key order", epochs_in_order(path, rows, labels)),
+        ):
+            work = f"PyTorch epoch, {pixels}×{pixels}×3 + label, {order}, batches of 256"
+            has_bar = (pixels, order) == (32, "shuffled")
+            yield from _epoch_rows(setting, work, ways, count, has_bar=has_bar)
+
+
+def _epoch_rows(
+    setting: Setting,
+    work: str,
+    ways: dict[str, Callable[[], None]],
+    count: int,
+    *,
+    has_bar: bool,
+) -> Iterator[Row]:
+    for epoch in ways.values():
         epoch()
-    times = dict(zip(works, best_of(setting.repeat, *works.values()), strict=True))
+    times = dict(zip(ways, best_of(setting.repeat, *ways.values()), strict=True))
     baseline = count / times.pop("memmap")
     for name, seconds in times.items():
         yield Row(
@@ -150,8 +170,5 @@ def loader(setting: Setting) -> Iterator[Row]:
             count / seconds,
             "memmap under DataLoader",
             baseline,
-            bar if name == "TensorLoader" else None,
+            Bar("at least", 1.5) if has_bar and name == "TensorLoader" else None,
         )
-    if "TensorLoader" not in times:
-        note = "tensorvcs.torch has no TensorLoader"
-        yield Row(work, "samples/s", None, "memmap under DataLoader", baseline, bar, note)

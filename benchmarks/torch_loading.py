@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    SequentialSampler,
+)
 
 import tensorvcs as tv
-from tensorvcs import torch as tensor_torch
+from tensorvcs.torch import Block, TensorDataset, TensorLoader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,9 +41,10 @@ class MappedRows(Dataset[Any]):
         return torch.from_numpy(images), torch.from_numpy(labels)
 
 
-def _batched(dataset: Any) -> DataLoader[Any]:
+def _batched(dataset: Any, *, shuffle: bool = True) -> DataLoader[Any]:
     """Return a loader that hands whole batches of positions to the data set."""
-    sampler = BatchSampler(RandomSampler(dataset), BATCH_COUNT, drop_last=False)
+    order = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
+    sampler = BatchSampler(order, BATCH_COUNT, drop_last=False)
     return DataLoader(dataset, sampler=sampler, batch_size=None)
 
 
@@ -52,19 +59,34 @@ def _epoch(loader: Iterable[Any], count: int) -> Callable[[], None]:
     return run
 
 
-def epochs(
+def shuffled_epochs(
     path: Path, rows: NDArray[np.uint8], labels: NDArray[np.int64]
 ) -> dict[str, Callable[[], None]]:
-    """Return one epoch by each way, under its name; ``memmap`` is the baseline."""
+    """Return one shuffled epoch by each way, under its name; ``memmap`` is the baseline."""
     checkout = tv.open(path).checkout()
     columns = ["images", "labels"]
-    ours = tensor_torch.TensorDataset(checkout, columns)
-    loader_type = getattr(tensor_torch, "TensorLoader", None)
+    ours = TensorDataset(checkout, columns)
     ways: dict[str, Iterable[Any]] = {
         "memmap": _batched(MappedRows(rows, labels)),
         "TensorDataset, whole batches": _batched(ours),
         "TensorDataset, DataLoader(shuffle=True)": DataLoader(ours, BATCH_COUNT, shuffle=True),
+        "TensorLoader": TensorLoader(checkout, columns, batch_size=BATCH_COUNT),
+        "TensorLoader, block shuffle": TensorLoader(
+            checkout, columns, batch_size=BATCH_COUNT, shuffle=Block()
+        ),
     }
-    if loader_type is not None:
-        ways["TensorLoader"] = loader_type(checkout, columns, batch_size=BATCH_COUNT, shuffle=True)
+    return {name: _epoch(loader, len(rows)) for name, loader in ways.items()}
+
+
+def epochs_in_order(
+    path: Path, rows: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> dict[str, Callable[[], None]]:
+    """Return one epoch in key order by each way; ``memmap`` is the baseline."""
+    checkout = tv.open(path).checkout()
+    ways: dict[str, Iterable[Any]] = {
+        "memmap": _batched(MappedRows(rows, labels), shuffle=False),
+        "TensorLoader": TensorLoader(
+            checkout, ["images", "labels"], batch_size=BATCH_COUNT, shuffle=False
+        ),
+    }
     return {name: _epoch(loader, len(rows)) for name, loader in ways.items()}

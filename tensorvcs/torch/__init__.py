@@ -13,6 +13,30 @@ except ImportError as error:
 
     raise MissingDependencyError("torch", "torch", "tensorvcs.torch") from error
 
+from tensorvcs.torch.collate import AsList, Pad, Padded, Ragged, RaggedBatch, Stack
 from tensorvcs.torch.dataset import Batch, TensorDataset
+from tensorvcs.torch.iterable import IterableTensorDataset
+from tensorvcs.torch.loader import TensorLoader
+from tensorvcs.torch.mix import Mix
+from tensorvcs.torch.order import spread
+from tensorvcs.torch.sampling import Balanced, Block, Weighted
+from tensorvcs.torch.stats import LoaderStats
 
-__all__ = ["Batch", "TensorDataset"]
+__all__ = [
+    "AsList",
+    "Balanced",
+    "Batch",
+    "Block",
+    "IterableTensorDataset",
+    "LoaderStats",
+    "Mix",
+    "Pad",
+    "Padded",
+    "Ragged",
+    "RaggedBatch",
+    "Stack",
+    "TensorDataset",
+    "TensorLoader",
+    "Weighted",
+    "spread",
+]

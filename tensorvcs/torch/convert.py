@@ -32,7 +32,8 @@ def to_torch(array: NDArray[Any]) -> torch.Tensor:
     SchemaMismatchError
         torch has no such dtype.
     """
-    by_bits = _BY_BITS.get(array.dtype.name)
+    # The name of a dtype takes numpy longer than the tensor does.
+    by_bits = None if array.dtype.isbuiltin == 1 else _BY_BITS.get(array.dtype.name)
     if by_bits is not None:
         bits, dtype = by_bits
         return torch.from_numpy(array.view(bits)).view(dtype)

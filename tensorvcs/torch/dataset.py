@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from functools import partial
 from operator import index as as_int
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,19 @@ from torch.utils.data import Dataset
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from tensorvcs.checkout.nested_column import NestedColumn
-from tensorvcs.errors import ColumnNotFoundError, InvalidInputError, with_hint
+from tensorvcs.errors import (
+    ColumnNotFoundError,
+    CorruptionError,
+    InvalidInputError,
+    TensorVCSError,
+    with_hint,
+)
+from tensorvcs.torch.buffers import FRESH_MEMORY
 from tensorvcs.torch.convert import to_torch, value_to_torch
+from tensorvcs.torch.identity import difference, identity_of
+from tensorvcs.torch.key_hashes import key_hashes
+from tensorvcs.torch.notes import telling
+from tensorvcs.torch.splits import split_places, value_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,8 +35,10 @@ if TYPE_CHECKING:
     from tensorvcs.checkout.editor import EditableCheckout
     from tensorvcs.checkout.reader import Checkout
     from tensorvcs.objects.keys import Key
+    from tensorvcs.torch.buffers import Memory
 
 Sample = Any
+_NAMED_KEYS = 3
 
 
 class TupleSample(tuple[Any, ...]):
@@ -102,7 +117,7 @@ class TensorDataset(Dataset[Sample]):
     as_dict : bool
         Samples as dicts by column name instead of tuples.
     keys : sequence of key, optional
-        Only these samples, in this order.
+        Only these samples, in this order. See also `subset` and `split`.
 
     Raises
     ------
@@ -143,6 +158,7 @@ class TensorDataset(Dataset[Sample]):
         self.transform = transform
         self.as_dict = as_dict
         self._positions: dict[str, NDArray[np.int64]] | None = None
+        self._key_hashes: NDArray[np.uint64] | None = None
         first = checkout.columns[self.columns[0]]
         if keys is not None:
             listed = list(keys)
@@ -210,11 +226,210 @@ class TensorDataset(Dataset[Sample]):
         return value if self.transform is None else self.transform(value)
 
     def _read(self, places: NDArray[np.intp]) -> Batch:
+        return Batch(self.gather(places), len(places), as_dict=self.as_dict)
+
+    @property
+    def layout_name(self) -> str:
+        """How samples and batches come: ``dict``, ``tuple`` or ``value``."""
+        return "value" if self._is_single else "dict" if self.as_dict else "tuple"
+
+    def layout(self, values: dict[str, Any]) -> Any:
+        """Return columns, or the values of one sample, as this data set gives them."""
+        if self._is_single:
+            return values[self.columns[0]]
+        return values if self.as_dict else tuple(values.values())
+
+    def gather(self, places: NDArray[Any], memory: Memory = FRESH_MEMORY) -> dict[str, Any]:
+        """Read samples, one gather a column.
+
+        Parameters
+        ----------
+        places : ndarray, shape (n,)
+            Samples by number, in any order; repeats allowed.
+        memory : Memory
+            Where arrays to be filled come from.
+
+        Returns
+        -------
+        dict
+            By column a tensor ``(n, *shape)``, or a list where shapes vary, of text, bytes and
+            nested samples.
+        """
         columns = {}
         for name in self.columns:
-            at = places if self._positions is None else self._positions[name][places]
-            columns[name] = _read_column(self.checkout.columns[name], at)
-        return Batch(columns, len(places), as_dict=self.as_dict)
+            at = self._at(name, places)
+            column = self.checkout.columns[name]
+            with telling(partial(self._told_of, name, places)):
+                columns[name] = _read_column(column, at, memory)
+        return columns
+
+    def fetch(self, places: NDArray[Any]) -> int:
+        """Bring what some samples lack in a partial clone, one request a column; return how many.
+
+        Notes
+        -----
+        Costs next to nothing where all is here.
+        """
+        return sum(
+            self.checkout.columns[name].fetch(self._at(name, places)) for name in self.columns
+        )
+
+    def _at(self, name: str, places: NDArray[Any]) -> NDArray[Any]:
+        return places if self._positions is None else self._positions[name][places]
+
+    def keys_at(self, places: Sequence[int] | NDArray[Any]) -> list[Key]:
+        """Return the keys of some samples; looks each up, about 20 µs."""
+        column = self.checkout.columns[self.columns[0]]
+        keys: Any = column.sample_keys() if isinstance(column, NestedColumn) else column.keys()
+        return [keys[at] for at in self._at(self.columns[0], np.asarray(places, np.int64)).tolist()]
+
+    def _told_of(self, name: str, places: NDArray[Any]) -> str:
+        """Return which samples of a batch cannot be read."""
+        bad = []
+        for place in places.tolist():
+            try:
+                _read_column(
+                    self.checkout.columns[name], self._at(name, np.array([place])), FRESH_MEMORY
+                )
+            except CorruptionError:
+                bad += self.keys_at([place])
+                if len(bad) == _NAMED_KEYS:
+                    break
+            except TensorVCSError:
+                # A remote that does not answer would be asked for each of them.
+                bad += self.keys_at([place])
+                break
+        shown = ", ".join(map(repr, bad)) or f"one of {len(places)}"
+        return f"column {name!r}, sample {shown}{', …' if len(bad) == _NAMED_KEYS else ''}"
+
+    def values_of(self, column: str) -> NDArray[Any]:
+        """Return a column of scalars or texts for all samples, in their order.
+
+        Parameters
+        ----------
+        column : str
+            Any of the checkout that has these samples.
+
+        Raises
+        ------
+        ColumnNotFoundError, SampleNotFoundError
+        InvalidInputError
+            A value is no scalar and no text.
+        """
+        found = self.checkout.columns[column]
+        if isinstance(found, NestedColumn) or (found.shape or ()) != () or found.kind == "bytes":
+            raise InvalidInputError(f"column {column!r} is {found.schema.spelling}, not one number")
+        first = self.checkout.columns[self.columns[0]]
+        if column in self.columns or found.has_same_keys(first):
+            name = column if column in self.columns else self.columns[0]
+            at = self._at(name, np.arange(len(self)))
+        else:
+            at = found.positions(self.keys_at(np.arange(len(self))))
+        return np.asarray(found.read(at))
+
+    def sample_nbytes(self) -> int:
+        """Return the bytes of a sample, those of columns with one shape alone."""
+        schemas = [self.checkout.columns[name].schema for name in self.columns]
+        return sum(
+            schema.row_nbytes for schema in schemas if schema.is_fixed_shape and not schema.nested
+        )
+
+    def key_hashes(self) -> NDArray[np.uint64]:
+        """Return a word for each sample that depends on its key alone, shape (n,).
+
+        Notes
+        -----
+        Scans the keys of the first column, about 1 µs each; kept after that.
+        """
+        if self._key_hashes is None:
+            column = self.checkout.columns[self.columns[0]]
+            hashes = key_hashes(column)
+            self._key_hashes = (
+                hashes if self._positions is None else hashes[self._positions[self.columns[0]]]
+            )
+        return self._key_hashes
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values that tell these samples from others: commit, columns and digest."""
+        return identity_of(self.checkout, self.columns, self._positions)
+
+    def difference(self, then: Mapping[str, Any]) -> str:
+        """Tell what changed since another `identity`, in a sentence or two."""
+        return difference(self.checkout, then, self.identity())
+
+    def subset(self, chosen: Sequence[int] | NDArray[Any] | torch.Tensor) -> TensorDataset:
+        """Return a data set of some of these samples.
+
+        Parameters
+        ----------
+        chosen : mask of bool, shape (n,), or sequence of int
+            Which samples; ints give their order too.
+
+        Raises
+        ------
+        InvalidInputError
+            A mask of another length, or something else.
+        IndexError
+            A place is outside of the data set.
+        """
+        found = np.asarray(chosen)
+        if found.dtype == np.bool_:
+            if found.shape != (len(self),):
+                raise InvalidInputError(
+                    f"a mask for {len(self)} samples has shape ({len(self)},), not {found.shape}"
+                )
+            found = np.flatnonzero(found)
+        places = np.arange(len(self)).take(_places(found))
+        made = copy(self)
+        made._positions = {name: self._at(name, places) for name in self.columns}
+        made._key_hashes = None if self._key_hashes is None else self._key_hashes[places]
+        made._count = len(places)
+        return made
+
+    def split(
+        self,
+        shares: Mapping[str, float],
+        *,
+        seed: int = 0,
+        identical: str | Sequence[str] = (),
+    ) -> dict[str, TensorDataset]:
+        """Return disjoint parts of this data set, by hash of the key.
+
+        Parameters
+        ----------
+        shares : mapping of str to float
+            Names and sizes, such as ``{"train": 0.9, "test": 0.1}``; sizes are relative.
+        seed : int
+            Another seed gives another split.
+        identical : str or sequence of str
+            Columns of which no value may be in two parts: samples with an identical value in one
+            of them stay together.
+
+        Returns
+        -------
+        dict
+            By name, in the order of `shares`; sizes are near what was asked for, not exact.
+
+        Notes
+        -----
+        Where a sample goes depends on its key, the seed and the shares alone. So it stays when
+        samples are added, deleted or modified, and on every machine. Samples kept together go
+        where the one goes whose key hashes lowest; a new twin may take others with it.
+        """
+        names = [identical] if isinstance(identical, str) else list(identical)
+        parts = split_places(self.key_hashes(), shares, seed, [self._twins(n) for n in names])
+        return {name: self.subset(places) for name, places in parts.items()}
+
+    def _twins(self, name: str) -> NDArray[np.uint64]:
+        """Return a word for each sample, equal for those with an identical value in a column."""
+        column = self.checkout.columns[name]
+        if isinstance(column, NestedColumn):
+            raise InvalidInputError(f"column {name!r} is nested: a sample of it is no one value")
+        if name in self.columns:
+            at = self._at(name, np.arange(len(self)))
+        else:
+            at = column.positions(self.keys_at(np.arange(len(self))))
+        return value_words(column).take(at)
 
     def __repr__(self) -> str:
         return f"<TensorDataset of {len(self)} samples: {', '.join(self.columns)}>"
@@ -231,11 +446,15 @@ def _places(places: Any) -> NDArray[np.intp]:
     return found.astype(np.intp, copy=False)
 
 
-def _read_column(column: Column | NestedColumn, positions: NDArray[Any]) -> Any:
+def _read_column(column: Column | NestedColumn, positions: NDArray[Any], memory: Memory) -> Any:
     if isinstance(column, NestedColumn):
         keys = column.sample_keys()
         return [value_to_torch(dict(column[keys[at]].items())) for at in positions.tolist()]
-    values = column.read(positions)
+    schema = column.schema
+    out = None
+    if schema.is_fixed_shape:
+        out = memory.array((len(positions), *schema.fixed_shape), schema.numpy_dtype)
+    values = column.read(positions, out)
     if isinstance(values, np.ndarray):
         return to_torch(values)
     return [value_to_torch(value) for value in values]

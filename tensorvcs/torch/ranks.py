@@ -1,0 +1,28 @@
+"""Which rank this process is among those that train together."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.distributed
+
+from tensorvcs.errors import InvalidInputError
+
+
+def find_rank(
+    rank: int | Literal["auto"] = "auto", world_size: int | Literal["auto"] = "auto"
+) -> tuple[int, int]:
+    """Return rank and world size: as given, else of the default process group, else 0 of 1.
+
+    Raises
+    ------
+    InvalidInputError
+        One of the two is given without the other.
+    """
+    if (rank == "auto") != (world_size == "auto"):
+        raise InvalidInputError("rank and world_size are given together, or neither")
+    if rank != "auto" and world_size != "auto":
+        return rank, world_size
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
