@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tensorvcs.display.progress import count_progress
 from tensorvcs.errors import ColumnNotFoundError, InvalidInputError, StorageError, with_hint
 from tensorvcs.formats.array_tables import block_count
 from tensorvcs.formats.importing import label_names_column
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from tensorvcs.display.progress import Shown
     from tensorvcs.formats.interfaces import Progress
     from tensorvcs.objects.keys import Key
     from tensorvcs.objects.schema import Schema
@@ -67,7 +69,7 @@ def export_from(
     format: str = "auto",  # noqa: A002 (the word of the command line)
     label_folders: str | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Shown[Progress] = None,
     extra: Mapping[str, str] | None = None,
 ) -> ExportReport:
     """Write columns to files.
@@ -76,7 +78,8 @@ def export_from(
     ----------
     checkout : checkout
     destination : path
-        A ``.npy``, ``.npz`` or ``.h5`` file, or a folder for images or single ``.npy`` files.
+        A ``.npy``, ``.npz``, ``.h5``, ``.csv``, ``.parquet`` or ``.tar`` file, or a folder for
+        images or single ``.npy`` files.
     columns : sequence of str, optional
         All columns when omitted; or, where the destination holds one alone, the only one that fits.
     keys : iterable of int or str, optional
@@ -88,7 +91,7 @@ def export_from(
         key.
     overwrite : bool
         Replace files that are there already.
-    progress : callable, optional
+    progress : callable or True, optional
         Called with samples done and the total.
     extra : mapping of str to str, optional
         Options of formats that other packages add.
@@ -140,14 +143,16 @@ def export_from(
     total = sum(len(column.keys) for column in exported)
     done = 0
 
-    def report(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(done, total)
-
     try:
-        file_count = found.write(exported, path, options, report)
+        with count_progress(progress, "Exporting") as report:
+
+            def count_in(count: int) -> None:
+                nonlocal done
+                done += count
+                if report is not None:
+                    report(done, total)
+
+            file_count = found.write(exported, path, options, count_in)
     except StorageError:
         raise
     except OSError as error:

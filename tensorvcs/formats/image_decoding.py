@@ -149,12 +149,13 @@ class Decoder:
         self.formats = [name for name in PILLOW_FORMATS if name in Image.OPEN]
 
     def read(
-        self, path: str, *, headers_only: bool
+        self, source: str | BinaryIO, *, headers_only: bool
     ) -> tuple[str, tuple[int, int], bytes, list[str]]:
         """Return mode, (width, height), pixels in C order (none for headers), and notes."""
         from PIL import Image
 
-        with Image.open(path if headers_only else opened(path), formats=self.formats) as image:
+        file = opened(source) if isinstance(source, str) and not headers_only else source
+        with Image.open(file, formats=self.formats) as image:
             if image.width * image.height > self.max_pixels:
                 raise NotDecodableError(
                     f"{image.width} × {image.height} pixels are more than the limit of "
@@ -232,6 +233,13 @@ def opened(path: str) -> str | BinaryIO:
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a hot path)
         content = file.read(SMALL_NBYTES)
     return io.BytesIO(content) if 0 < len(content) < SMALL_NBYTES else path
+
+
+def bomb_error() -> type[Exception]:
+    """Return what Pillow raises for pictures of very many pixels."""
+    from PIL import Image
+
+    return Image.DecompressionBombError
 
 
 def reason_of(error: BaseException, path: str) -> str:

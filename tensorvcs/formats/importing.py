@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from tensorvcs.display.progress import count_progress
 from tensorvcs.errors import (
     InvalidInputError,
     SchemaMismatchError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
+    from tensorvcs.display.progress import Shown
     from tensorvcs.formats.interfaces import (
         ImageMode,
         KeyFrom,
@@ -54,6 +56,8 @@ class Target(Protocol):
     ) -> object: ...
 
     def add_str_column(self, name: str) -> object: ...
+
+    def add_bytes_column(self, name: str) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def import_into(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     strict: bool = False,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Shown[Progress] = None,
     extra: Mapping[str, str] | None = None,
 ) -> ImportReport:
     """Stage all samples of a file or folder.
@@ -119,7 +123,8 @@ def import_into(
     target : editable checkout or transaction
     source : path
         A folder of images, an image, a ``.npy`` or ``.npz`` file, a folder of ``.npy`` files, an
-        HDF5 file, or what another package's format reads.
+        HDF5 file, a CSV file, a Parquet file or a folder of them, a WebDataset tar or a folder of
+        them, or what another package's format reads.
     format : str
         The name of the format; ``auto`` looks at the source.
     column : str, optional
@@ -141,10 +146,10 @@ def import_into(
         Raise instead of skipping what cannot be read.
     workers : int, optional
         Processes that decode images; one for each core when omitted.
-    progress : callable, optional
+    progress : callable or True, optional
         Called with samples done and the total.
     extra : mapping of str to str, optional
-        Options of formats that other packages add.
+        Options of one format; the module of the format lists them.
 
     Returns
     -------
@@ -176,11 +181,20 @@ def import_into(
     if not path.exists():
         raise UnreadableFileError("there is no such file or folder", path=str(path))
     found = detect_format(path) if format == "auto" else find_format(format)
-    with closing(found.open(path, options)) as opened:
-        plan = opened.plan(progress)
+    with (
+        closing(found.open(path, options)) as opened,
+        count_progress(progress, "Importing") as report,
+    ):
+        plan = opened.plan(report)
         if strict:
             _refuse_skipped(opened)
         return _stage(target, opened, plan, label_column, found.name, is_strict=strict)
+
+
+def import_source(target: Target, source: Source, format_name: str) -> ImportReport:
+    """Stage all samples of an opened source; as `import_into` does, and closes it as well."""
+    with closing(source):
+        return _stage(target, source, source.plan(), None, format_name, is_strict=False)
 
 
 def _stage(
@@ -212,6 +226,8 @@ def _stage(
         schema = wanted[name]
         if schema.kind == "str":
             target.add_str_column(name)
+        elif schema.kind == "bytes":
+            target.add_bytes_column(name)
         else:
             target.add_ndarray_column(
                 name, schema.shape, schema.numpy_dtype, variable_shape=schema.variable_shape

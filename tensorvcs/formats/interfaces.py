@@ -125,11 +125,11 @@ class ColumnBatch:
     ----------
     keys : sequence of int or str, length n
     values : ndarray, shape (n, *shape), or list of length n
-        Stacked when the shape is fixed; a list of arrays when it varies, or of texts.
+        Stacked when the shape is fixed; a list of arrays when it varies, or of texts or bytes.
     """
 
     keys: Sequence[Key]
-    values: NDArray[Any] | list[NDArray[Any]] | list[str]
+    values: NDArray[Any] | list[NDArray[Any]] | list[str] | list[bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ BUILT_IN = {
     "npy": "tensorvcs.formats.arrays:NPY",
     "npz": "tensorvcs.formats.arrays:NPZ",
     "hdf5": "tensorvcs.formats.hdf5:FORMAT",
+    "csv": "tensorvcs.formats.csv_tables:FORMAT",
+    "parquet": "tensorvcs.formats.parquet:FORMAT",
+    "webdataset": "tensorvcs.formats.webdataset:FORMAT",
     "images": "tensorvcs.formats.images:FORMAT",
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tensorvcs.display.counting import count_text
 from tensorvcs.display.html import table_html, value_html
+from tensorvcs.display.progress import count_progress
 from tensorvcs.errors import (
     BranchExistsError,
     UncommittedChangesError,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
+    from tensorvcs.display.progress import Shown
     from tensorvcs.formats.interfaces import Progress
     from tensorvcs.history.commit import Commit
     from tensorvcs.repository import Repository
@@ -73,7 +75,7 @@ def import_hangar(
     *,
     python: str | os.PathLike[str] | None = None,
     allow_missing: bool = False,
-    progress: Progress | None = None,
+    progress: Shown[Progress] = None,
 ) -> HangarImport:
     """Bring all branches of a Hangar repository over, commit by commit.
 
@@ -90,7 +92,7 @@ def import_hangar(
         An interpreter that has the package ``hangar``; the running one when omitted.
     allow_missing : bool
         Leave out samples whose data Hangar lacks, and list them, instead of raising.
-    progress : callable, optional
+    progress : callable or True, optional
         Called with the number of samples written so far, and None.
 
     Returns
@@ -119,7 +121,10 @@ def import_hangar(
     Nobody may write to the Hangar repository meanwhile; it is only read.
     """
     place = Path(path)
-    with ReaderClient(place, _hangar_folder(place), python) as reader:
+    with (
+        ReaderClient(place, _hangar_folder(place), python) as reader,
+        count_progress(progress, "Importing") as report,
+    ):
         history = reader.history()
         order = topological(history)
         names = _branch_names(history, place)
@@ -127,7 +132,7 @@ def import_hangar(
         moving = _branches_to_move(repo, history, names, writing.commits)
         waiting = [commit for commit in order if commit.digest not in writing.commits]
         for commit in waiting:
-            writing.write(commit, progress)
+            writing.write(commit, report)
     targets = {name: writing.commits[history.branches[theirs]] for name, theirs in names.items()}
     head = legal_branch(history.head)
     repo.place_branches(

@@ -93,6 +93,9 @@ class FakeTarget:
     def add_str_column(self, name: str) -> FakeColumn:
         return self.add(name, Schema("str"))
 
+    def add_bytes_column(self, name: str) -> FakeColumn:
+        return self.add(name, Schema("bytes"))
+
     def add(self, name: str, schema: Schema) -> FakeColumn:
         assert name not in self.columns
         self.columns[check_column_name(name)] = FakeColumn(schema)

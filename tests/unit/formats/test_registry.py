@@ -19,6 +19,8 @@ from tests.unit.formats.fakes import FakeTarget
 if TYPE_CHECKING:
     from pathlib import Path
 
+BUILT_IN = ["csv", "hdf5", "images", "npy", "npz", "parquet", "webdataset"]
+
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> list[metadata.EntryPoint]:
@@ -74,7 +76,7 @@ def words(
 
 
 def test_built_in_formats_need_no_metadata(installed: list[metadata.EntryPoint]) -> None:
-    assert registry.format_names() == ["hdf5", "images", "npy", "npz"]
+    assert registry.format_names() == BUILT_IN
     for name in registry.format_names():
         assert registry.find_format(name).name == name
 
@@ -89,12 +91,12 @@ def test_aliases(alias: str, name: str) -> None:
 def test_unknown_name_lists_the_known(installed: list[metadata.EntryPoint]) -> None:
     with pytest.raises(FormatNotFoundError, match="'tiff2'") as caught:
         registry.find_format("tiff2")
-    assert caught.value.hint == "formats are hdf5, images, npy, npz"
+    assert caught.value.hint == f"formats are {', '.join(BUILT_IN)}"
 
 
 def test_format_of_another_package(tmp_path: Path, words: list[metadata.EntryPoint]) -> None:
     (tmp_path / "a.words").write_text("a\nlonger")
-    assert registry.format_names() == ["hdf5", "images", "npy", "npz", "words"]
+    assert registry.format_names() == [*BUILT_IN, "words"]
     assert registry.find_format("txt").name == "words"
     target = FakeTarget()
     report = import_into(target, tmp_path / "a.words", label_column="kind")
