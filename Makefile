@@ -1,5 +1,6 @@
 # make demo      set up an environment and run the demonstration
 # make test      everything that continuous integration checks
+# make servers   install the servers of buckets that some tests start, as far as they can be had
 # make bench     measure the figures of the README, beside their baselines
 # make test-all  the slow tests too, the lowest dependencies, and each other Python at hand
 #
@@ -22,7 +23,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints
 # An environment, PYTHONPATH or PYTHONHOME that happens to be active must not leak in.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help demo bench test test-all format lint types unit wheel clean
+.PHONY: help demo bench test test-all servers format lint types unit wheel clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -78,6 +79,10 @@ types: $(VENV)/.stamp-dev
 
 unit: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -q -n auto -m 'not slow'
+
+# Without them their tests are skipped, and say why.
+servers:
+	@tests/tools/install_servers.sh
 
 # The built wheel, in an environment that has nothing but what the wheel asks for.
 wheel: $(VENV)/.stamp-dev

@@ -11,7 +11,9 @@ import contextlib
 import io
 import json
 import shutil
+import socket
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -122,6 +124,59 @@ def versions(count: int, folder: Path) -> dict[str, float]:
     return figures
 
 
+def transfers(count: int, folder: Path) -> dict[str, float]:
+    """Push and clone with its data, by Hangar's own server in a process of its own."""
+    rows = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    (folder / "ours").mkdir()
+    repository, _, _ = _fill(folder / "ours", rows, "00")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    words = [sys.executable, "-c", _SERVER, str(folder / "server"), address]
+    server = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    try:
+        repository.remote.add("origin", address)
+        _until_answered(address)
+        start = time.perf_counter()
+        repository.remote.push("origin", "master")
+        push_seconds = time.perf_counter() - start
+        (folder / "theirs").mkdir()
+        copy = Repository(str(folder / "theirs"), exists=False)
+        start = time.perf_counter()
+        copy.clone("Bob", "bob@example.org", address, remove_old=True)
+        copy.remote.fetch_data("origin", branch="master")
+        clone_seconds = time.perf_counter() - start
+        checkout = copy.checkout()
+        assert np.array_equal(checkout["rows"][count - 1], rows[-1])
+        checkout.close()
+    finally:
+        server.terminate()
+        server.wait()
+    return {
+        "push_samples_per_second": count / push_seconds,
+        "clone_samples_per_second": count / clone_seconds,
+    }
+
+
+_SERVER = """
+import pathlib, sys, time
+from hangar.remote.server import serve
+place = pathlib.Path(sys.argv[1])
+place.mkdir()
+server, _, _ = serve(str(place), True, channel_address=sys.argv[2])
+server.start()
+time.sleep(3600)
+"""
+
+
+def _until_answered(address: str) -> None:
+    host, port = address.split(":")
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=5):
+            return
+        time.sleep(0.1)
+    raise RuntimeError("Hangar's server does not answer")
+
+
 def _median(repeat: int, work: Callable[[int], None]) -> float:
     times = []
     for at in range(repeat):
@@ -132,7 +187,7 @@ def _median(repeat: int, work: Callable[[int], None]) -> float:
 
 
 def main(work: str, count: str, folder: str) -> None:
-    works = {"ingest": ingest, "versions": versions}
+    works = {"ingest": ingest, "versions": versions, "transfers": transfers}
     # Hangar tells what it does on standard output.
     with contextlib.redirect_stdout(io.StringIO()):
         figures = works[work](int(count), Path(folder))

@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from benchmarks import histories, importing, ingest, locations, machines, reading, versions
+from benchmarks import (
+    buckets,
+    depths,
+    histories,
+    importing,
+    ingest,
+    locations,
+    reading,
+    transfers,
+    verified_reads,
+    versions,
+)
 from benchmarks.measuring import core_count, disk_folder, processor_name
 from benchmarks.peers import find_hangar
 from benchmarks.row import Row, markdown_table, text_table
@@ -27,6 +38,7 @@ if TYPE_CHECKING:
 SUBJECTS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
     "reading-32px": reading.reading_32px,
     "reading-224px": reading.reading_224px,
+    "verified-reads": verified_reads.verified_reads,
     "loader": reading.loader,
     "labels": reading.inline_labels,
     "ingest-32px": ingest.ingest_32px,
@@ -40,8 +52,11 @@ SUBJECTS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
     "histories": histories.histories,
     "locations": locations.location_table,
     "commits-in-a-row": versions.commits_in_a_row,
-    "clones": machines.clones,
-    "fetches": machines.fetches,
+    "clones": transfers.clones,
+    "parts-of-clones": transfers.parts,
+    "fetches": transfers.fetches,
+    "depths": depths.depths,
+    "buckets": buckets.buckets,
 }
 
 

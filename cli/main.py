@@ -48,6 +48,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "stash": "Put staged changes aside, and take them up again.",
         "undo": "Take back the last operations.",
         "op": "Look at the operation log, and go back to a point in it.",
+        "run": "Record what models were trained on, and compare it.",
     },
     "Branch and combine": {
         "branch": "List, make, rename and delete branches.",
@@ -74,6 +75,8 @@ COMMANDS: dict[str, dict[str, str]] = {
         "verify": "Check every digest, link and checksum.",
         "verify-commit": "Check who signed a commit.",
         "stats": "Show counts and sizes.",
+        "gc": "Drop what no branch, tag or stash reaches any more.",
+        "repack": "Gather values into few packs, in the order in which they are read.",
     },
 }
 """The commands by section: name as typed, and the first line of its help."""

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tensorvcs.display.progress import count_bar, transfer_bar
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -130,6 +128,9 @@ class Output:
         if not sys.stderr.isatty():
             yield _no_progress
             return
+        # Not before: help and completion come without the library.
+        from tensorvcs.display.progress import count_bar
+
         with count_bar(label) as draw:
             yield draw
 
@@ -139,6 +140,8 @@ class Output:
         if not sys.stderr.isatty():
             yield _no_transfer
             return
+        from tensorvcs.display.progress import transfer_bar
+
         with transfer_bar(label) as draw:
             yield draw
 

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from tensorvcs.display.counting import count_text as count_text  # noqa: PLC0414
-from tensorvcs.errors import ObjectNotFoundError, RemoteError
+from tensorvcs.errors import ObjectNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -115,7 +115,7 @@ def counts_of(column: ColumnDiff) -> tuple[int, int, int] | None:
     """
     try:
         stat = column.stat()
-    except (ObjectNotFoundError, RemoteError):
+    except ObjectNotFoundError:
         return None
     return stat.added, stat.deleted, stat.modified
 

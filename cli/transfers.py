@@ -60,6 +60,14 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def depth_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option that says how many versions a clone takes."""
+    return click.option(
+        "--depth", metavar="N", type=click.IntRange(min=1),
+        help="Only the N newest versions of each branch; of the older ones the commits alone.",
+    )(function)  # fmt: skip
+
+
 def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of the service behind a bucket."""
     return click.option(

@@ -28,7 +28,13 @@ from tensorvcs.history.merging.conflicts import Conflict
 from tensorvcs.history.merging.merge import MergePreview, MergeResult
 from tensorvcs.history.merging.policies import DELETED, UNDECIDED
 from tensorvcs.history.operations import Operation
+from tensorvcs.history.runs import Run
 from tensorvcs.history.signatures import SignatureCheck
+from tensorvcs.maintenance.gc import GcReport
+from tensorvcs.maintenance.repack import RepackReport
+from tensorvcs.maintenance.repair import Repair
+from tensorvcs.maintenance.touched import TouchedSamples
+from tensorvcs.maintenance.verify import VerifyReport
 from tensorvcs.objects.commit import Identity
 from tensorvcs.objects.schema import Schema
 from tensorvcs.repository import Repository, clone, init, verify_bundle
@@ -64,6 +70,7 @@ __all__ = [
     "FetchResult",
     "FetchedRef",
     "Filter",
+    "GcReport",
     "Identity",
     "MergeInProgress",
     "MergePreview",
@@ -73,7 +80,10 @@ __all__ = [
     "RefMove",
     "RefTarget",
     "Remote",
+    "RepackReport",
+    "Repair",
     "Repository",
+    "Run",
     "SampleChange",
     "SampleHistory",
     "Schema",
@@ -81,7 +91,9 @@ __all__ = [
     "Signer",
     "SshSigner",
     "Stash",
+    "TouchedSamples",
     "Transferred",
+    "VerifyReport",
     "__version__",
     "clone",
     "errors",

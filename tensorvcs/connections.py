@@ -20,6 +20,7 @@ from tensorvcs.storage.file_cache import FileCache, MemoryCache
 from tensorvcs.storage.folder import FOLDER_NAME, open_folder
 from tensorvcs.storage.hdf5_tensors import Hdf5Tensors
 from tensorvcs.storage.interfaces import Stores
+from tensorvcs.storage.leases import Leases
 from tensorvcs.storage.lmdb_environment import LmdbEnvironment
 from tensorvcs.storage.lmdb_objects import LmdbObjects
 from tensorvcs.storage.lmdb_refs import LmdbRefs
@@ -32,18 +33,19 @@ from tensorvcs.sync.bundle_stores import bundle_stores
 from tensorvcs.sync.http_stores import Address, HttpLine
 from tensorvcs.sync.promisor import Promisor
 from tensorvcs.sync.remote_stores import Line, remote_stores
-from tensorvcs.sync.remotes import shown_url
+from tensorvcs.sync.remotes import BUCKET_SCHEMES, DEFAULT_REMOTE, shown_url
+from tensorvcs.sync.rescue import Rescue
 from tensorvcs.sync.stdio_stores import PipeLine, ssh_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tensorvcs.storage.interfaces import TensorStore
     from tensorvcs.sync.bucket import Bucket
     from tensorvcs.sync.bundle_format import Head
     from tensorvcs.sync.remotes import Remote
 
-SCHEMES = ("path", "bundle", "http", "https", "ssh", *bucket.SCHEMES)
+SCHEMES = ("path", "bundle", "http", "https", "ssh", *BUCKET_SCHEMES)
 """Kinds of remotes that this version can reach."""
 
 
@@ -61,6 +63,8 @@ class Connection:
         Return a tensor store for one thread to write to, over the same values.
     bundle : Head or None
         What a bundle says of itself; None when it is a repository.
+    check_pushable : callable
+        Raises RemoteError where a push would be refused whatever it brings: a bucket is tried out.
     """
 
     stores: Stores
@@ -68,6 +72,7 @@ class Connection:
     close: Callable[[], None]
     open_writer: Callable[[], TensorStore]
     bundle: Head | None = None
+    check_pushable: Callable[[], object] = lambda: None
 
 
 def open_connection(
@@ -102,7 +107,7 @@ def open_connection(
         return _open_line(PipeLine(ssh_command(url), url))
     if scheme == "bundle" and separator:
         return _open_bundle(Path(url.removeprefix("bundle://")))
-    if scheme in bucket.SCHEMES and separator:
+    if scheme in BUCKET_SCHEMES and separator:
         return _open_bucket(bucket.open_bucket(url, options or {}), cache)
     if separator:
         raise with_hint(
@@ -139,6 +144,17 @@ def promisor_of(remote: Remote, cache: Path | None = None) -> Promisor:
     return Promisor(remote, connect if remote.is_promisor else None)
 
 
+def rescue_of(remotes: Sequence[Remote], cache: Path | None = None) -> Rescue | None:
+    """Return what gets damaged values and objects back from remotes; None without any.
+
+    Promisors are asked first, then ``origin``, then the others by name.
+    """
+    if not remotes:
+        return None
+    ranked = sorted(remotes, key=lambda r: (not r.is_promisor, r.name != DEFAULT_REMOTE, r.name))
+    return Rescue([(r.name, partial(_stores_at, r.url, dict(r.options), cache)) for r in ranked])
+
+
 def _stores_at(url: str, options: Mapping[str, str], cache: Path | None) -> Stores:
     return open_connection(url, options=options, cache=cache).stores
 
@@ -155,7 +171,15 @@ def _open_path(path: Path) -> Connection:
         )
     environment = LmdbEnvironment(folder.lmdb_folder)
     tensors = Hdf5Tensors(folder.root, environment)
-    stores = Stores(LmdbObjects(environment), tensors, LmdbRefs(environment), environment.write)
+    leases = Leases(folder.leases_folder, environment)
+    stores = Stores(
+        LmdbObjects(environment),
+        tensors,
+        LmdbRefs(environment),
+        environment.write,
+        leases.work,
+        leases.pin,
+    )
 
     def close() -> None:
         tensors.close()
@@ -185,7 +209,13 @@ def _open_bucket(opened: Bucket, cache: Path | None) -> Connection:
     directories: DirectoryCache = MemoryCache() if cache is None else FileCache(cache)
     contents = BucketContents(opened, checked_data, directories)
     stores = bucket_stores(contents)
-    return Connection(stores, lambda: None, contents.close, lambda: stores.tensors)
+    return Connection(
+        stores,
+        lambda: None,
+        contents.close,
+        lambda: stores.tensors,
+        check_pushable=contents.guard,
+    )
 
 
 def _open_line(line: Line) -> Connection:

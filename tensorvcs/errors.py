@@ -11,7 +11,8 @@ Grouped by what the caller does next::
     │   ├── RefNameError                 not a legal branch or tag name
     │   ├── RevisionSyntaxError          not a revision
     │   ├── MainlineError                a merge commit has several parents, or not that one
-    │   └── UnreadableFileError          a file that no format can read
+    │   ├── UnreadableFileError          a file that no format can read
+    │   └── OtherDataError               the state of a loader is of other samples
     ├── NotFoundError (KeyError)         look elsewhere
     │   ├── RepositoryNotFoundError
     │   ├── RevisionNotFoundError
@@ -23,13 +24,16 @@ Grouped by what the caller does next::
     │   ├── FormatNotFoundError
     │   ├── OperationNotFoundError
     │   ├── StashNotFoundError
+    │   ├── RunNotFoundError
     │   ├── RemoteNotFoundError
     │   └── ObjectNotFoundError
+    │       └── PromisorAwayError        the remote that has it does not answer: retry later
     ├── AlreadyExistsError               choose another name
     │   ├── RepositoryExistsError
     │   ├── ColumnExistsError
     │   ├── BranchExistsError
     │   ├── TagExistsError
+    │   ├── RunExistsError
     │   ├── RemoteExistsError
     │   └── DestinationExistsError
     ├── StateError                       change state first
@@ -54,7 +58,8 @@ Grouped by what the caller does next::
     │   ├── NonFastForwardError
     │   └── RefChangedError
     ├── LockedError                      wait
-    │   └── StagingLockedError
+    │   ├── StagingLockedError
+    │   └── WorkInProgressError
     ├── CorruptionError                  stop, run verify
     │   ├── DigestMismatchError
     │   ├── SlabChecksumError
@@ -63,9 +68,10 @@ Grouped by what the caller does next::
     ├── StorageError (OSError)           the disk said no: free space, check permissions, retry
     ├── UnsupportedFormatError           upgrade or migrate
     ├── MissingDependencyError           install the extra
-    └── RemoteError                      retry later
-        ├── ConnectionLostError          nobody answers, or the line was cut
-        └── AccessDeniedError            the remote wants a token, or another one
+    ├── RemoteError                      retry later
+    │   ├── ConnectionLostError          nobody answers, or the line was cut
+    │   └── AccessDeniedError            the remote wants a token, or another one
+    └── TimedOutError (TimeoutError)     wait longer, or find what hangs
 """
 
 from __future__ import annotations
@@ -184,6 +190,11 @@ class UnreadableFileError(InvalidInputError):
 
 
 @dataclass(eq=False)
+class OtherDataError(InvalidInputError):
+    """The state of a loader was made with other samples, or in another order."""
+
+
+@dataclass(eq=False)
 class NotFoundError(TensorVCSError, KeyError):
     """Something named is not there; `what` names it."""
 
@@ -246,6 +257,11 @@ class StashNotFoundError(NotFoundError):
 
 
 @dataclass(eq=False)
+class RunNotFoundError(NotFoundError):
+    """No run of that name is recorded."""
+
+
+@dataclass(eq=False)
 class RemoteNotFoundError(NotFoundError):
     """No remote of that name."""
 
@@ -253,6 +269,11 @@ class RemoteNotFoundError(NotFoundError):
 @dataclass(eq=False)
 class ObjectNotFoundError(NotFoundError):
     """A digest is in no store: a node, commit or tensor is absent."""
+
+
+@dataclass(eq=False)
+class PromisorAwayError(ObjectNotFoundError):
+    """What is read is not in this partial clone, and the remote that has it does not answer."""
 
 
 @dataclass(eq=False)
@@ -283,6 +304,11 @@ class BranchExistsError(AlreadyExistsError):
 @dataclass(eq=False)
 class TagExistsError(AlreadyExistsError):
     """A tag has that name already."""
+
+
+@dataclass(eq=False)
+class RunExistsError(AlreadyExistsError):
+    """A run of that name is recorded."""
 
 
 @dataclass(eq=False)
@@ -429,10 +455,19 @@ class StagingLockedError(LockedError):
 
 
 @dataclass(eq=False)
+class WorkInProgressError(LockedError):
+    """Something is being written, so that garbage cannot be told from what is on its way."""
+
+
+@dataclass(eq=False)
 class CorruptionError(TensorVCSError):
-    """Stored bytes are not what was stored; `problem` names pack, slab and samples."""
+    """Stored bytes are not what was stored; `problem` names pack, slab and samples.
+
+    `digests` are those of the values that are lost with them, as far as they are known.
+    """
 
     problem: str
+    digests: tuple[bytes, ...] = ()
     hint = "run 'tvcs verify' to see everything that is damaged"
 
     def describe(self) -> str:
@@ -447,9 +482,6 @@ class DigestMismatchError(CorruptionError):
 @dataclass(eq=False)
 class SlabChecksumError(CorruptionError):
     """A slab of a pack does not have the checksum it was sealed with; `digests` are lost."""
-
-    problem: str
-    digests: tuple[bytes, ...] = ()
 
 
 @dataclass(eq=False)
@@ -517,6 +549,18 @@ class ConnectionLostError(RemoteError):
 @dataclass(eq=False)
 class AccessDeniedError(RemoteError):
     """A remote does not know the token, or the token has not the right."""
+
+
+@dataclass(eq=False)
+class TimedOutError(TensorVCSError, TimeoutError):
+    """Something did not come within the time that was given for it."""
+
+    problem: str
+
+    def describe(self) -> str:
+        return self.problem
+
+    __str__ = TensorVCSError.__str__
 
 
 def _shorten(key: object, limit: int = 80) -> str:

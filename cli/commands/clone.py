@@ -11,7 +11,7 @@ import tensorvcs
 
 from ..arguments import prints
 from ..text import count_text
-from ..transfers import filter_options, service_options
+from ..transfers import depth_option, filter_options, service_options
 
 if TYPE_CHECKING:
     from ..context import Caller
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.argument("path", required=False, type=click.Path())
 @click.option("--branch", "-b", metavar="NAME", help="Be on this branch, and fetch it alone.")
 @filter_options
+@depth_option
 @service_options
 @click.option("--no-lazy", is_flag=True, help="Never fetch what was left out when it is read.")
 @click.option("--bare", is_flag=True, help="Without a staging area, for a server.")
@@ -38,21 +39,23 @@ def command(
     max_bytes: int | None,
     sample: str,
     seed: int,
+    depth: int | None,
     options: dict[str, str],
     no_lazy: bool,
     bare: bool,
 ) -> None:
     """Copy a repository, whole or in part.
 
-    PATH is the last name of the URL when omitted. The whole history comes; with --column, --key
-    or --max-bytes only a part of the values does, and the rest is fetched when it is read. A
-    clone that was interrupted goes on when it is called again.
+    PATH is the last name of the URL when omitted. The whole history comes; with --column, --key,
+    --max-bytes or --depth only a part of the values does, and the rest is fetched when it is
+    read. A clone that was interrupted goes on when it is called again.
 
     \b
     Examples:
       tvcs clone ../pets
       tvcs clone ../pets some-pets --columns images,labels
       tvcs clone ../pets a-look --max-bytes 200MB --sample stratified:labels
+      tvcs clone ../pets newest-pets --depth 1
     """
     name = path or PurePosixPath(source.rstrip("/")).name.removesuffix(".git")
     name = name.removesuffix(".bundle")
@@ -68,6 +71,7 @@ def command(
             max_bytes=max_bytes,
             sample=sample,
             seed=seed,
+            depth=depth,
             lazy=not no_lazy,
             options=options,
             bare=bare,

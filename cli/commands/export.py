@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="How to write: images or png, npy, npz, hdf5, or the format of a plugin.",
+    help="How to write: images or png, npy, npz, hdf5, csv, parquet, webdataset, or the format of "
+    "a plugin.",
 )
 @click.option("--label-folders", metavar="COLUMN", help="A folder for each class of this column.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     multiple=True,
     callback=to_pairs,
-    help="An option of a plugin.",
+    help="An option of the format: for csv delimiter=CHARACTER, empty=text.",
 )
 @prints
 def command(
@@ -56,14 +57,15 @@ def command(
 ) -> None:
     """Write samples to files.
 
-    REV is HEAD when omitted. DEST is an npy, npz or h5 file, or a folder for images or single
-    npy files.
+    REV is HEAD when omitted. DEST is an npy, npz, h5, csv, parquet or tar file, or a folder for
+    images or single npy files.
 
     \b
     Examples:
       tvcs export photos/ --column images
       tvcs export v1 cat.png --column images --key cat/1
       tvcs export main~2 arrays.npz
+      tvcs export v1 labels.csv --column labels
       tvcs export photos/ --column images --label-folders labels
     """
     if len(words) > 2:

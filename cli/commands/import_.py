@@ -33,7 +33,8 @@ SHOWN_SKIPPED = 20
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="How to read SOURCE: images, npy, npz, hdf5, or the format of a plugin.",
+    help="How to read SOURCE: images, npy, npz, hdf5, csv, parquet, webdataset, or the format of a "
+    "plugin.",
 )
 @click.option(
     "--resize",
@@ -64,7 +65,8 @@ SHOWN_SKIPPED = 20
     metavar="NAME=VALUE",
     multiple=True,
     callback=to_pairs,
-    help="An option of a plugin.",
+    help="An option of the format: for csv, parquet key=COLUMN; for csv types=COLUMN:DTYPE,..., "
+    "delimiter=CHARACTER, empty=text; for webdataset keys=int.",
 )
 @prints
 def command(
@@ -84,8 +86,9 @@ def command(
     """Stage the samples of files or folders.
 
     SOURCE is a folder of images, with a folder for each class where there are labels, an image,
-    an npy or npz file, or an HDF5 file. A sample whose key is there already is updated. Nothing is
-    committed yet.
+    an npy or npz file, an HDF5 file, a table in CSV or Parquet, or a WebDataset tar. The rows of a
+    table have their keys in a column 'key', or are counted. A sample whose key is there already is
+    updated. Nothing is committed yet.
 
     \b
     Examples:
@@ -93,6 +96,7 @@ def command(
       tvcs import photos/ --label-column labels --resize 224x224
       tvcs import embeddings.npy --column embeddings
       tvcs import scans.h5 --strict
+      tvcs import people.csv -o key=name -o types=age:int16
     """
     with caller.repository() as repo:
         started = time.monotonic()

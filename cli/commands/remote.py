@@ -10,7 +10,7 @@ from tensorvcs import Filter
 from tensorvcs.errors import TensorVCSError
 
 from ..arguments import prints
-from ..transfers import filter_options, service_options
+from ..transfers import depth_option, filter_options, service_options
 
 if TYPE_CHECKING:
     from tensorvcs import Remote
@@ -48,6 +48,7 @@ def command(caller: Caller, out: Output) -> None:
 @click.argument("name")
 @click.argument("url")
 @filter_options
+@depth_option
 @service_options
 @click.option("--no-check", is_flag=True, help="Do not ask a bucket whether it can be pushed to.")
 @prints
@@ -61,13 +62,14 @@ def add(
     max_bytes: int | None,
     sample: str,
     seed: int,
+    depth: int | None,
     options: dict[str, str],
     no_check: bool,
 ) -> None:
     """Give another repository a short name.
 
-    With --column, --key or --max-bytes a fetch takes a part of the values only, and the rest
-    is fetched when it is read.
+    With --column, --key, --max-bytes or --depth a fetch takes a part of the values only, and the
+    rest is fetched when it is read.
 
     A bucket is asked whether it keeps two pushes at a time apart, which takes a few small
     requests. Where it does not, or does not answer, a note says so; the remote is added.
@@ -77,7 +79,7 @@ def add(
       tvcs remote add backup ../backup
       tvcs remote add store s3://datasets/pets --option region=eu-central-1 --no-check
     """
-    chosen = Filter(columns or None, keys or None, max_bytes, sample, seed)
+    chosen = Filter(columns or None, keys or None, max_bytes, sample, seed, depth)
     with caller.repository() as repo:
         remote = repo.add_remote(name, url, part=chosen, options=options)
         out.show(remote_document(remote), [f"Added remote {name} at {remote.shown_url}"])
@@ -117,4 +119,5 @@ def remote_document(remote: Remote) -> dict[str, Any]:
         "max_bytes": chosen.max_bytes,
         "sample": chosen.sample,
         "seed": chosen.seed,
+        "depth": chosen.depth,
     }

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def command(caller: Caller, out: Output) -> None:
     """Show counts and sizes.
 
-    Sizes are in powers of a thousand, and exact with --json.
+    Sizes are in powers of a thousand, and exact with --json. What is garbage is told by
+    'tvcs gc --dry-run'.
 
     \b
     Examples:
@@ -45,7 +46,7 @@ def _lines(out: Output, statistics: Any) -> Iterator[str]:
             ("tags", f"{statistics.tag_count:,}"),
             ("packs", _packs_text(packs)),
             ("loose", f"{count_text(packs.loose_count, 'value')}, {size_text(packs.loose_nbytes)}"),
-            ("index", size_text(statistics.lmdb_nbytes)),
+            ("index", _index_text(statistics)),
             ("total", size_text(statistics.total_nbytes)),
         ]
     )
@@ -58,13 +59,26 @@ def _lines(out: Output, statistics: Any) -> Iterator[str]:
 
 
 def _packs_text(packs: Any) -> str:
-    return (
+    text = (
         f"{packs.pack_count:,} with {count_text(packs.value_count - packs.loose_count, 'value')}, "
         f"{size_text(packs.file_nbytes)} for {size_text(packs.payload_nbytes)}"
     )
+    small = packs.small_pack_count
+    return text if small < 2 else f"{text}; {small:,} are small, 'tvcs repack' joins them"
+
+
+def _index_text(statistics: Any) -> str:
+    free = statistics.lmdb_free_nbytes
+    text = size_text(statistics.lmdb_nbytes)
+    return text if free * 4 < statistics.lmdb_nbytes else f"{text}, {size_text(free)} of it free"
 
 
 def _samples_text(column: Any) -> str:
     text = count_text(column.sample_count, "sample")
-    present = column.present_count
-    return text if present is None else f"{text}, {present:,} of them here"
+    present, versions = column.present_count, column.version_count
+    if present is None:
+        return text
+    here = f"{text}, {present:,} of them here"
+    if versions == column.present_version_count:
+        return here
+    return f"{here}; keys of {column.present_version_count:,} of {versions:,} versions"

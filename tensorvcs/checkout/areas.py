@@ -87,7 +87,7 @@ class StagingRecord:
                 None if base is None else CommitDigest(bytes.fromhex(base)),
                 SnapshotDigest(bytes.fromhex(fields["snapshot"])),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ObjectDamagedError(f"the staging ref cannot be read: {error}") from error
 
 
@@ -255,9 +255,20 @@ class WorkingArea:
 
 
 class PrivateArea:
-    """The staging area of one transaction: nobody else sees it, and a crash forgets it."""
+    """The staging area of one transaction: nobody else sees it, and a crash forgets it.
 
-    def __init__(self, stores: Stores, nodes: Nodes, branch: str, writer: Writer) -> None:
+    What it keeps is named by no ref; `release` is called when nothing of it is needed any more.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        nodes: Nodes,
+        branch: str,
+        writer: Writer,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._release = release
         self._stores = stores
         self._nodes = nodes
         self._branch = branch
@@ -328,7 +339,7 @@ class PrivateArea:
         self._writer.after_commit()
 
     def close(self) -> None:
-        pass
+        self._release()
 
 
 def staging_base(stores: Stores, branch: str) -> CommitDigest | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from contextlib import suppress
 from operator import index as as_int
 from typing import TYPE_CHECKING, Any, Union, overload
 
@@ -17,9 +18,10 @@ from tensorvcs.checkout.selection import (
     slice_positions,
 )
 from tensorvcs.display.html import column_html
-from tensorvcs.errors import InvalidInputError, InvalidKeyError
+from tensorvcs.errors import InvalidInputError, InvalidKeyError, ObjectNotFoundError, with_hint
 from tensorvcs.history.stored_values import inline_rows, load_values
-from tensorvcs.objects.keys import Key, check_key, collect_keys
+from tensorvcs.objects.digest import DIGEST_NBYTES
+from tensorvcs.objects.keys import Key, Keys, check_key, collect_keys
 from tensorvcs.tree import cursor
 
 if TYPE_CHECKING:
@@ -46,8 +48,11 @@ class ColumnReader:
     Shared by flat and nested columns; knows nothing of how a user spells keys.
     """
 
-    def __init__(self, state: ColumnState, nodes: Nodes, tensors: TensorStore) -> None:
+    def __init__(
+        self, state: ColumnState, nodes: Nodes, tensors: TensorStore, pin: object = None
+    ) -> None:
         self.state = state
+        self._pin = pin  # lives as long as somebody may read
         self.schema: Schema = state.schema
         self.nodes = nodes
         self.tensors = tensors
@@ -96,6 +101,22 @@ class ColumnReader:
         if self.schema.is_fixed_shape:
             return table.read(positions, out)
         return table.read_list(positions)
+
+    def fetch(self, positions: NDArray[np.integer[Any]]) -> int:
+        """Bring the values at positions that are not here; return how many came."""
+        return 0 if self.schema.is_inline else self.table().fetch(positions)
+
+    def digests_of(self, keys: Keys | None) -> NDArray[np.uint8]:
+        """Return the digests, shape (m, 32), of the values under some tree keys; of all when None.
+
+        Those of inline values are none, and a key that is not there has none.
+        """
+        if self.schema.is_inline:
+            return np.zeros((0, DIGEST_NBYTES), np.uint8)
+        if keys is None:
+            return cursor.scan_values(self.nodes, self.state.tree)
+        stored, found = cursor.get(self.nodes, self.state.tree, keys)
+        return stored[found]
 
     def _check_out(self, out: NDArray[Any], count: int) -> None:
         if not self.schema.is_fixed_shape:
@@ -162,6 +183,20 @@ class ColumnReader:
             yield from cursor.leaf_values(self.nodes, some, self.schema.value_nbytes)
 
 
+def check_positions(positions: Any) -> NDArray[np.integer[Any]]:
+    """Return positions as an array of ints with one axis, or raise InvalidInputError."""
+    where = np.asarray(positions)
+    if where.ndim != 1 or where.dtype.kind not in "iu":
+        if where.size or where.ndim != 1:
+            raise InvalidInputError(
+                f"positions are ints on one axis; found dtype {where.dtype} and shape {where.shape}"
+            )
+        where = where.astype(np.intp)
+    if where.dtype == np.uint64:
+        where = np.minimum(where, np.uint64(np.iinfo(np.intp).max)).astype(np.intp)
+    return where
+
+
 class KeyedColumn(Mapping[Key, Any]):
     """What flat and nested columns tell of themselves."""
 
@@ -202,6 +237,10 @@ class KeyedColumn(Mapping[Key, Any]):
     def is_nested(self) -> bool:
         """Whether a sample is a mapping of subsamples."""
         return self.schema.nested
+
+    def _digests_of(self, keys: Sequence[Key] | None) -> NDArray[np.uint8]:
+        """Return the digests, shape (m, 32), of the values of samples; of all when None."""
+        return self._reader.digests_of(None if keys is None else collect_keys(keys)[0])
 
     # A mapping compares by content; comparing columns is what diff is for.
     __eq__ = object.__eq__
@@ -365,17 +404,40 @@ class Column(KeyedColumn):
         The first call looks up where every sample is (about 1 s for a million); after that one
         gather from the memory map fills the batch.
         """
-        where = np.asarray(positions)
-        if where.ndim != 1 or where.dtype.kind not in "iu":
-            if where.size or where.ndim != 1:
-                raise InvalidInputError(
-                    f"positions are ints on one axis; found dtype {where.dtype} and "
-                    f"shape {where.shape}"
-                )
-            where = where.astype(np.intp)
-        if where.dtype == np.uint64:
-            where = np.minimum(where, np.uint64(np.iinfo(np.intp).max)).astype(np.intp)
-        return self._reader.read(where, out)
+        return self._reader.read(check_positions(positions), out)
+
+    def fetch(self, positions: Any) -> int:
+        """Bring what samples need before they are read, in one request.
+
+        In a partial clone a value that is not here is fetched when it is read; this does the same
+        ahead of time, in any thread and any process. Elsewhere there is nothing to bring.
+
+        Parameters
+        ----------
+        positions : sequence or ndarray of int, shape (n,)
+            As for `read`.
+
+        Returns
+        -------
+        int
+            The number of values that this call brought; those that another thread of this process
+            was bringing are waited for, and not counted.
+
+        Raises
+        ------
+        IndexError
+            A position is outside the column, and not all of the column is here.
+        InvalidInputError
+            Positions that are no ints.
+        ObjectNotFoundError
+            A value cannot be had; PromisorAwayError when the remote does not answer.
+
+        Notes
+        -----
+        The first call looks up where every sample is, as `read` does. Where all is here, a call
+        costs a microsecond.
+        """
+        return self._reader.fetch(check_positions(positions))
 
     def positions(self, keys: Sequence[Key]) -> NDArray[np.int64]:
         """Return the position of each key; raise SampleNotFoundError when one is not there."""
@@ -405,9 +467,78 @@ class Column(KeyedColumn):
                 return False
         return True
 
-    def to_numpy(self) -> Values:
-        """Return all values in key order: stacked, or a list where shapes vary."""
+    def to_numpy(self, *, copy: bool | None = True) -> Values:
+        """Return all values in key order: stacked, or a list where shapes vary.
+
+        Parameters
+        ----------
+        copy : bool or None
+            True for an array of its own; None for a read-only view where `view` has one; False
+            for a view or an error.
+
+        Raises
+        ------
+        InvalidInputError
+            `copy` is False, and the values can only be had as a copy.
+        """
+        if copy is not True:
+            found = self.view()
+            if found is not None:
+                return found
+            if copy is False:
+                raise with_hint(
+                    InvalidInputError(
+                        f"column {self._name!r} of {self.schema.spelling} cannot be had without a "
+                        "copy: its values do not lie behind each other as they are"
+                    ),
+                    "copy=None takes a view where there is one and a copy elsewhere",
+                )
         return self[:]
+
+    def view(
+        self, start: int = 0, stop: int | None = None, *, is_private: bool = False
+    ) -> NDArray[Any] | None:
+        """Return the values at a range of positions without copying them.
+
+        Parameters
+        ----------
+        start, stop : int, optional
+            As in a slice; to the end when `stop` is omitted.
+        is_private : bool
+            Give an array that can be written to: a write is seen through this array alone, and
+            never reaches the repository.
+
+        Returns
+        -------
+        ndarray, shape (n, *shape), or None
+            A view of the memory map of a pack, or of the inline values; read-only unless private.
+            None where there is no such view: the values are compressed, vary in shape, are in
+            several packs, or lie in another order than that of the keys.
+
+        Raises
+        ------
+        SlabChecksumError, PackDamagedError
+            Stored bytes are not what was stored.
+
+        Notes
+        -----
+        The bytes of a range are read once, to check them; after that a page is read when it is
+        touched. The array stays whole when the repository is repacked or removed.
+        """
+        span = slice_positions(slice(start, stop), len(self))
+        reader = self._reader
+        if not reader.schema.is_fixed_shape:
+            return None
+        low, high = span.start, max(span.start, span.stop)
+        if reader.schema.is_inline or low == high:
+            rows = (
+                reader.inline()[low:high]
+                if reader.schema.is_inline
+                else np.empty((0, *reader.schema.fixed_shape), reader.schema.numpy_dtype)
+            )
+            # Inline values are small: a private array of them is a copy.
+            return rows.copy() if is_private else rows
+        return reader.table().view(low, high, is_private=is_private)
 
     def _tree_key(self, key: object) -> int | bytes:
         checked = check_key(key)
@@ -425,5 +556,14 @@ class Column(KeyedColumn):
         return f"<Column {self._name!r}: {len(self)} × {self.schema.spelling}>"
 
     def _repr_html_(self) -> str:
-        keys = self.keys()[:8]
-        return column_html(self._name, len(self), self.schema.spelling, keys, self[:8])
+        keys: list[Key] = []
+        values: Values = []
+        # Of a partial clone the keys may be here without the values, or nothing.
+        with suppress(ObjectNotFoundError):
+            keys = self.keys()[:8]
+            values = ["not here"] * len(keys)
+            values = self[:8]
+        return column_html(self._name, self._count_text(), self.schema.spelling, keys, values)
+
+    def _count_text(self) -> str:
+        return str(len(self))

@@ -9,7 +9,7 @@ from tensorvcs.history.commit import new_commit
 from tensorvcs.history.snapshot import write_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tensorvcs.checkout.areas import Writer
     from tensorvcs.history.commit import Commit
@@ -29,8 +29,14 @@ class DetachedArea:
     """
 
     def __init__(
-        self, stores: Stores, parents: Sequence[CommitDigest], time: Timestamp, writer: Writer
+        self,
+        stores: Stores,
+        parents: Sequence[CommitDigest],
+        time: Timestamp,
+        writer: Writer,
+        release: Callable[[], None] = lambda: None,
     ) -> None:
+        self._release = release
         self._stores = stores
         self._parents = tuple(parents)
         self._time = time
@@ -83,4 +89,4 @@ class DetachedArea:
         self._writer.after_commit()
 
     def close(self) -> None:
-        pass
+        self._release()

@@ -261,7 +261,7 @@ class MergeInProgress:
         if (side is None) == (value is None):
             raise InvalidInputError("a decision is either a side (ours, theirs, delete) or a value")
         stores = self._stores
-        with self._lock():
+        with self._lock(), stores.lease():
             kept = self._kept()
             chosen = choose(kept)
             decision: Decision | StoredValues

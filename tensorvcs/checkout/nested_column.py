@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorvcs.checkout.column import KeyedColumn
+from tensorvcs.checkout.column import KeyedColumn, check_positions
 from tensorvcs.checkout.selection import not_found
 from tensorvcs.display.html import column_html
-from tensorvcs.errors import InvalidKeyError
+from tensorvcs.errors import InvalidKeyError, ObjectNotFoundError
 from tensorvcs.objects.keys import (
+    EMPTY_INTS,
+    EMPTY_TEXTS,
     Key,
+    Keys,
     check_key,
     composite_key,
     composite_prefix,
@@ -135,6 +139,27 @@ class NestedColumn(KeyedColumn):
             raise not_found(self._name, absent)
         return np.array([order[key] for key in keys], np.int64)
 
+    def fetch(self, positions: Any) -> int:
+        """Bring the subsamples of samples before they are read, in one request.
+
+        `positions` are places among `sample_keys`; see `Column.fetch`.
+        """
+        where = check_positions(positions)
+        if self._reader.schema.is_inline:
+            return 0
+        names = self.sample_keys()
+        spans = [np.arange(*self._span(names[at])) for at in where.tolist()]
+        return self._reader.fetch(np.concatenate(spans)) if spans else 0
+
+    def _digests_of(self, keys: Sequence[Key] | None) -> NDArray[np.uint8]:
+        reader = self._reader
+        if keys is None or reader.schema.is_inline or not len(keys):
+            return reader.digests_of(None if keys is None else Keys(EMPTY_INTS, EMPTY_TEXTS))
+        spans = [self._span(check_key(key)) for key in keys]
+        return np.concatenate(
+            [cursor.values_at(reader.nodes, reader.state.tree, *span) for span in spans]
+        )
+
     def _span(self, sample: Key) -> tuple[int, int]:
         reader = self._reader
         return cursor.prefix_range(reader.nodes, reader.state.tree, composite_prefix(sample))
@@ -144,13 +169,24 @@ class NestedColumn(KeyedColumn):
 
     def __repr__(self) -> str:
         return (
-            f"<NestedColumn {self._name!r}: {len(self)} samples with {self.subsample_count} "
-            f"subsamples × {self.schema.spelling}>"
+            f"<NestedColumn {self._name!r}: {self._count_text()} samples with "
+            f"{self.subsample_count} subsamples × {self.schema.spelling}>"
         )
+
+    def _count_text(self) -> str:
+        """Return the number of samples, as far as a partial clone knows it."""
+        try:
+            return str(len(self))
+        except ObjectNotFoundError:
+            return "?"
 
     def _repr_html_(self) -> str:
         reader = self._reader
         count = min(8, self.subsample_count)
-        keys = cursor.keys_at(reader.nodes, reader.state.tree, 0, count).to_pairs()
-        values = reader.stack(cursor.values_at(reader.nodes, reader.state.tree, 0, count))
-        return column_html(self._name, len(self), self.schema.spelling, keys, values)
+        keys: list[tuple[Key, Key]] = []
+        values: Values = []
+        with suppress(ObjectNotFoundError):
+            keys = cursor.keys_at(reader.nodes, reader.state.tree, 0, count).to_pairs()
+            values = ["not here"] * count
+            values = reader.stack(cursor.values_at(reader.nodes, reader.state.tree, 0, count))
+        return column_html(self._name, self._count_text(), self.schema.spelling, keys, values)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tensorvcs.checkout.column import Column, ColumnReader
 from tensorvcs.checkout.nested_column import NestedColumn
 from tensorvcs.display.html import table_html, value_html
@@ -14,18 +16,23 @@ from tensorvcs.history.snapshot import read_snapshot
 from tensorvcs.tree.nodes import Nodes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from tensorvcs.history.snapshot import Columns
     from tensorvcs.objects.digest import CommitDigest
+    from tensorvcs.objects.keys import Key
     from tensorvcs.storage.interfaces import Stores
 
 
 class CheckoutColumns(Mapping[str, Any]):
     """The columns of a checkout by name, in order of their names."""
 
-    def __init__(self, stores: Stores, nodes: Nodes, columns: Columns, version: str) -> None:
+    def __init__(
+        self, stores: Stores, nodes: Nodes, columns: Columns, version: str, pin: object = None
+    ) -> None:
         self._stores = stores
+        self._pin = pin
         self._nodes = nodes
         self._states = columns
         self._version = version
@@ -40,7 +47,7 @@ class CheckoutColumns(Mapping[str, Any]):
                 raise ColumnNotFoundError(
                     f"no column {name!r} in {self._version}; there are: {known}"
                 )
-            reader = ColumnReader(state, self._nodes, self._stores.tensors)
+            reader = ColumnReader(state, self._nodes, self._stores.tensors, self._pin)
             made = NestedColumn(name, reader) if state.schema.nested else Column(name, reader)
             column = self._opened.setdefault(name, made)
         return column
@@ -72,8 +79,9 @@ class Checkout:
         self._stores = stores
         self._base = base
         nodes = Nodes(stores.objects) if nodes is None else nodes
+        pin = stores.pin(base.digest)
         states = read_snapshot(stores.objects, base.object.snapshot)
-        self._columns = CheckoutColumns(stores, nodes, states, f"commit {base.short_id}")
+        self._columns = CheckoutColumns(stores, nodes, states, f"commit {base.short_id}", pin)
 
     @property
     def base(self) -> Commit:
@@ -84,6 +92,39 @@ class Checkout:
     def columns(self) -> Mapping[str, Any]:
         """The columns by name, in order of their names."""
         return self._columns
+
+    def fetch(self, columns: Sequence[str] | None = None, keys: Sequence[Key] | None = None) -> int:
+        """Bring what samples need before they are read, of all columns in one request.
+
+        In a partial clone a value that is not here is fetched when it is read; this does the same
+        ahead of time, in any thread and any process. Elsewhere there is nothing to bring.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            All when omitted.
+        keys : sequence of str or int, optional
+            Of the samples; all when omitted. A column that has no such sample is passed over.
+
+        Returns
+        -------
+        int
+            The number of values that this call brought.
+
+        Raises
+        ------
+        ColumnNotFoundError, InvalidKeyError
+        ObjectNotFoundError
+            A value cannot be had; PromisorAwayError when the remote does not answer.
+
+        See Also
+        --------
+        Column.fetch : the samples of one column by position, as a loader knows them.
+        Repository.fetch_data : by pattern and by size, before there is a checkout.
+        """
+        chosen = [self._columns[name] for name in (self if columns is None else columns)]
+        wanted = [column._digests_of(keys) for column in chosen]
+        return self._stores.tensors.fetch(np.concatenate(wanted)) if wanted else 0
 
     def __getitem__(self, selection: str | tuple[str, Any]) -> Any:
         if isinstance(selection, tuple):
@@ -138,7 +179,7 @@ class Checkout:
 
     def _repr_html_(self) -> str:
         rows = [
-            [value_html(name), str(len(column)), column.schema.spelling]
+            [value_html(name), column._count_text(), column.schema.spelling]
             for name, column in self._columns.items()
         ]
         return table_html(["column", "samples", "schema"], rows, repr(self)[1:-1])

@@ -69,6 +69,9 @@ class StashRecord:
         fields = decode_object(value, "stash", 1)
         try:
             base = fields["base"]
+            for name in ("branch", "message", "user"):
+                if not isinstance(fields[name], str):
+                    raise TypeError(f"its {name} is no text")
             return cls(
                 None if base is None else CommitDigest(bytes.fromhex(base)),
                 SnapshotDigest(bytes.fromhex(fields["snapshot"])),

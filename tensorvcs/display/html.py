@@ -56,11 +56,11 @@ def table_html(header: Sequence[str], rows: Sequence[Sequence[str]], caption: st
 
 
 def column_html(
-    name: str, count: int, spelling: str, keys: Sequence[object], values: Iterable[Any]
+    name: str, count: int | str, spelling: str, keys: Sequence[object], values: Iterable[Any]
 ) -> str:
     """Return a column: its first samples side by side."""
     cells = [value_html(value) for value in values]
-    rest = ["…"] if count > len(keys) else []
+    rest = [] if str(count) == str(len(keys)) else ["…"]
     return table_html(
         [*(str(key) for key in keys), *rest],
         [[*cells, *rest]],

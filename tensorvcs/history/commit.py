@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tensorvcs.errors import InvalidInputError
+from tensorvcs.errors import InvalidInputError, ObjectNotFoundError, with_hint
 from tensorvcs.history.ancestry import read_commit, read_commits
 from tensorvcs.history.operations import Operation
 from tensorvcs.objects.commit import CommitObject, Identity, Timestamp, is_unicode
@@ -113,6 +114,13 @@ class Commit:
         )
 
 
+# What the value of a ref names: "commit <digest>", or a field of the record of the staging area or
+# of a stash, in which a quote that a person typed is escaped.
+_TARGETS = re.compile(
+    rb'(?:^(?:commit|tag|merge) |"(?:base|snapshot)": ?")([0-9a-f]{64})(?![0-9a-f])'
+)
+
+
 def load_commit(objects: ObjectStore, digest: CommitDigest) -> Commit:
     """Return a commit by digest."""
     return Commit(digest, read_commit(objects, digest))
@@ -156,6 +164,24 @@ def new_commit(
     if signer is not None:
         commit = replace(commit, signature=sign_payload(signer, commit.payload))
     return Commit(CommitDigest(objects.put([commit.encode()])[0]), commit)
+
+
+def check_targets(objects: ObjectStore, changes: Sequence[RefChange]) -> None:
+    """Raise ObjectNotFoundError when a ref is to name an object that is not here.
+
+    An old operation, or a commit that somebody remembers, may name what was dropped as garbage.
+    """
+    for change in changes:
+        named = [bytes.fromhex(text.decode()) for text in _TARGETS.findall(change.after or b"")]
+        absent = objects.missing(named)
+        if absent:
+            raise with_hint(
+                ObjectNotFoundError(
+                    f"{change.name} cannot point at {absent[0].hex()[:12]}: it is not here any "
+                    "more; 'tvcs gc' drops what nothing names"
+                ),
+                "fetch it from a repository that has it",
+            )
 
 
 def change_refs(

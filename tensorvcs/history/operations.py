@@ -91,8 +91,20 @@ def _to_text(value: bytes | None) -> str | None:
     return None if value is None else value.decode()
 
 
-def _to_bytes(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
+def _to_bytes(text: object) -> bytes | None:
+    return None if text is None else _text(text).encode()
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is no text")
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r:.40} is no number")
+    return value
 
 
 def decode_operation(number: int, record: bytes) -> Operation:
@@ -101,16 +113,16 @@ def decode_operation(number: int, record: bytes) -> Operation:
     try:
         return Operation(
             number=number,
-            command=fields["command"],
-            description=fields["description"],
-            user=fields["user"],
+            command=_text(fields["command"]),
+            description=_text(fields["description"]),
+            user=_text(fields["user"]),
             timestamp=Timestamp(fields["time"], fields["offset"]),
             changes=tuple(
-                RefChange(name, _to_bytes(before), _to_bytes(after))
+                RefChange(_text(name), _to_bytes(before), _to_bytes(after))
                 for name, before, after in fields["changes"]
             ),
-            undoes=tuple(fields["undoes"]),
-            continues=fields["continues"],
+            undoes=tuple(_number(undone) for undone in fields["undoes"]),
+            continues=None if fields["continues"] is None else _number(fields["continues"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ObjectDamagedError(f"operation {number} cannot be read: {error}") from error

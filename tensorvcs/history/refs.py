@@ -15,6 +15,7 @@ HEAD = "HEAD"
 STAGING = "staging"
 MERGE = "merge"
 STASHES = "stash/"
+RUNS = "runs/"
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
 REMOTE_BRANCHES = "refs/remotes/"
@@ -101,10 +102,12 @@ def decode_ref(objects: ObjectStore, name: str, value: bytes) -> CommitDigest:
 
 def read_annotation(objects: ObjectStore, value: bytes) -> TagObject | None:
     """Return the tag object of an annotated tag's ref value, or None for a plain one."""
-    kind, _, rest = value.partition(b" ")
-    if kind != b"tag":
+    if not value.startswith(b"tag "):
         return None
-    return TagObject.decode(objects.get([bytes.fromhex(rest.decode())])[0])
+    digest = ref_digest(value)
+    if not digest:
+        raise ObjectDamagedError(f"a tag has a value that names no tag object: {value[:80]!r}")
+    return TagObject.decode(objects.get([digest])[0])
 
 
 def current_branch(refs: RefStore) -> str:
@@ -112,7 +115,10 @@ def current_branch(refs: RefStore) -> str:
     value = refs.get(HEAD) or b""
     if not value.startswith(b"ref " + BRANCHES.encode()):
         raise ObjectDamagedError(f"HEAD has a value that names no branch: {value[:80]!r}")
-    return value[len(b"ref ") + len(BRANCHES) :].decode()
+    try:
+        return value[len(b"ref ") + len(BRANCHES) :].decode()
+    except UnicodeDecodeError as error:
+        raise ObjectDamagedError(f"HEAD names a branch that is no text: {value[:80]!r}") from error
 
 
 def branch_commit(objects: ObjectStore, refs: RefStore, branch: str) -> CommitDigest | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +15,13 @@ from tensorvcs.objects.digest import array_to_digests
 from tensorvcs.tree.node import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from tensorvcs.history.snapshot import ColumnState
-    from tensorvcs.storage.interfaces import Stores, TensorStats
+    from tensorvcs.objects.commit import CommitObject
+    from tensorvcs.storage.interfaces import ObjectStore, Stores, TensorStats
 
 _BATCH_NODES = 256
 
@@ -35,11 +36,16 @@ class ColumnStatistics:
     sample_count : int
     present_count : int or None
         Of a partial clone: the samples whose values are here; None otherwise, when all are.
+    version_count, present_version_count : int or None
+        Of a partial clone: in how many versions the column differs over the history, and of how
+        many of them the keys are here, at least the first of them; None otherwise.
     """
 
     schema: str
     sample_count: int
     present_count: int | None = None
+    version_count: int | None = None
+    present_version_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,8 @@ class Statistics:
     packs : TensorStats
     lmdb_nbytes : int
         The bytes of the file with the index, objects and refs.
+    lmdb_free_nbytes : int
+        Of these, what holds nothing and is used by the next writers; the file does not shrink.
     """
 
     branch: str
@@ -67,6 +75,7 @@ class Statistics:
     columns: Mapping[str, ColumnStatistics]
     packs: TensorStats
     lmdb_nbytes: int
+    lmdb_free_nbytes: int = 0
 
     @property
     def total_nbytes(self) -> int:
@@ -85,24 +94,31 @@ class Statistics:
 def _samples_text(column: ColumnStatistics) -> str:
     if column.present_count is None:
         return f"{column.sample_count:,}"
-    return f"{column.sample_count:,}, {column.present_count:,} of them here"
+    versions = f"{column.present_version_count:,} of {column.version_count:,} versions"
+    return f"{column.sample_count:,}, {column.present_count:,} of them here; {versions}"
 
 
 def gather_statistics(
-    stores: Stores, packs: TensorStats, lmdb_nbytes: int, *, is_partial: bool = False
+    stores: Stores,
+    packs: TensorStats,
+    lmdb_nbytes: int,
+    *,
+    lmdb_free_nbytes: int = 0,
+    is_partial: bool = False,
 ) -> Statistics:
     """Count what a repository has.
 
     Notes
     -----
     Walks all commits, and reads no tree and no payload. Of a partial clone the trees of the
-    current branch are read, as far as they are here.
+    current branch are read, as far as they are here, and the list of columns of each commit.
     """
     objects, refs = stores.objects, stores.refs
     branches, tags = refs.items(BRANCHES), refs.items(TAGS)
     starts = [decode_ref(objects, name, value) for name, value in {**branches, **tags}.items()]
     branch = current_branch(refs)
     head = branch_commit(objects, refs, branch)
+    commits = [commit for _, commit in walk(objects, starts)]
     columns = {}
     if head is not None:
         states = read_snapshot(objects, read_commit(objects, head).snapshot)
@@ -114,15 +130,42 @@ def gather_statistics(
             )
             for name, state in states.items()
         }
+        if is_partial:
+            for name, counts in _count_versions(objects, commits, [*states]).items():
+                versions, present = counts
+                columns[name] = replace(
+                    columns[name], version_count=versions, present_version_count=present
+                )
     return Statistics(
         branch=branch,
-        commit_count=sum(1 for _ in walk(objects, starts)),
+        commit_count=len(commits),
         branch_count=len(branches),
         tag_count=len(tags),
         columns=columns,
         packs=packs,
         lmdb_nbytes=lmdb_nbytes,
+        lmdb_free_nbytes=lmdb_free_nbytes,
     )
+
+
+def _count_versions(
+    objects: ObjectStore, commits: Sequence[CommitObject], names: Sequence[str]
+) -> dict[str, tuple[int, int]]:
+    """Return in how many versions columns come, and of how many of them the roots are here."""
+    trees: dict[str, set[tuple[bytes, ...]]] = {name: set() for name in names}
+    for snapshot in dict.fromkeys(commit.snapshot for commit in commits):
+        states = read_snapshot(objects, snapshot)
+        for name in names:
+            if name in states:
+                tree = states[name].tree
+                roots = (root for root in (tree.ints, tree.texts) if root is not None)
+                trees[name].add(tuple(bytes(root.digest) for root in roots))
+    every = {digest for some in trees.values() for roots in some for digest in roots}
+    absent = set(objects.missing(sorted(every)))
+    return {
+        name: (len(some), sum(absent.isdisjoint(roots) for roots in some))
+        for name, some in trees.items()
+    }
 
 
 def _count_present(stores: Stores, state: ColumnState) -> int:

@@ -1,4 +1,4 @@
-"""Times as a person types them: a date, a time, or an age such as ``2 weeks ago``."""
+"""Times as a person types them: a date, an age such as ``2 weeks ago``, a length such as ``2w``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ EARLIEST = dt.datetime(1, 1, 2, tzinfo=dt.UTC)
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400}
 _SECONDS |= {"month": 30 * 86400, "year": 365 * 86400}
+_MAX_SECONDS = 10_000 * 365 * 86400
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_LENGTH = re.compile(rf"([0-9]{{1,6}}) ?(?:({'|'.join(_UNITS)})|({'|'.join(_SECONDS)})s?)?")
 _AGE = re.compile(rf"([0-9]{{1,4}})[ .]?({'|'.join(_SECONDS)})s?([ .]ago)?")
 
 
@@ -56,6 +59,41 @@ def parse_moment(text: str) -> Moment:
             f"{text[:80]!r} is no time; write 2026-01-31, 2026-01-31T12:00 or '2 weeks ago'"
         ) from None
     return lambda _: aware
+
+
+def seconds_of(length: dt.timedelta | float | str) -> float:
+    """Return a length of time in seconds.
+
+    Parameters
+    ----------
+    length : timedelta, number of seconds, or str
+        A text is a number and a unit: ``2w``, ``3d``, ``12h``, ``30min``, ``90s`` or ``2 weeks``;
+        ``0`` needs none.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none of these, or negative.
+
+    Examples
+    --------
+    >>> seconds_of("2w") == seconds_of("14 days") == 14 * 86400
+    True
+    """
+    seconds: float | None = None
+    if isinstance(length, dt.timedelta):
+        seconds = length.total_seconds()
+    elif isinstance(length, (int, float)) and not isinstance(length, bool):
+        seconds = float(length)
+    elif isinstance(length, str):
+        match = _LENGTH.fullmatch(length.strip().lower())
+        if match is not None and (match[2] or match[3]):
+            seconds = int(match[1]) * (_UNITS | _SECONDS)[match[2] or match[3]]
+        elif match is not None and not int(match[1]):
+            seconds = 0.0
+    if seconds is None or not 0 <= seconds <= _MAX_SECONDS:
+        raise InvalidInputError(f"{length!r} is no length of time; write 2w, 3d, 12h, 30min or 0")
+    return seconds
 
 
 def _midnight(now: dt.datetime) -> dt.datetime:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 # Requests that wait for a thread; those beyond are told to come again.
 _MAX_WAITING = 64
 _CLIENT_GONE = 499  # as nginx logs it
+_CANNOT_KEEP = "the disk of the server refuses; its log says why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,7 @@ class _Endpoint:
             await loop.run_in_executor(self._threads, self._serve, exchange)
         finally:
             self._running -= 1
+            exchange.body.stop()
         exchange.status = 200
         await exchange.answer.finish()
 
@@ -226,7 +228,9 @@ class _Endpoint:
         visitor = self._admit(exchange)
         body, method = exchange.body, exchange.method
         with self._repositories.service(exchange.repository) as service:
-            frames = wire.read_frames(body.read, service.max_frame_nbytes(method))
+            frames = wire.read_frames(
+                body.read, service.max_frame_nbytes(method), read_into=body.read_into
+            )
 
             def answered() -> Iterator[wire.Content]:
                 try:
@@ -239,6 +243,9 @@ class _Endpoint:
                 except TensorVCSError as error:
                     body.drain()
                     exchange.problem = f"{type(error).__name__}: {error}"
+                    if isinstance(error, StorageError):
+                        # Its text names folders of the server.
+                        raise RemoteError(_CANNOT_KEEP) from error
                     raise
 
             exchange.answer.write(wire.stream(answered()))

@@ -8,6 +8,9 @@ question costs one change of threads. What is large passes piece by piece.
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +31,8 @@ SMALL_NBYTES = 1 << 20
 _PIECE_NBYTES = 64 << 10
 # What is larger than a socket takes at once is copied by the loop, which parts of this size avoid.
 _SENT_NBYTES = 256 << 10
+# What is read of a body before the thread takes it; a part more at most.
+_AHEAD_NBYTES = 8 << 20
 # How long a thread waits beyond a timeout for a loop that has ended.
 _LOOP_SECONDS = 5.0
 
@@ -64,6 +69,8 @@ class Traffic:
 class RequestBody:
     """The body of a request.
 
+    A large one is read in the loop, up to a few MiB ahead of the thread that takes it.
+
     Parameters
     ----------
     announced_nbytes : int or None
@@ -84,38 +91,56 @@ class RequestBody:
         self._timeout_seconds = traffic.timeout_seconds
         self._announced_nbytes = announced_nbytes
         self._max_nbytes = max_nbytes
-        self._rest = memoryview(b"")
+        self._arrival = threading.Condition()
+        self._parts: deque[memoryview] = deque()
+        self._held_nbytes = 0
         self._has_more = True
-        self._problem: ConnectionLostError | None = None
+        self._problem: ConnectionLostError | RefusedRequest | None = None
+        self._feeding: Future[None] | None = None
+        self._room = asyncio.Event()
         self.nbytes = 0
 
     async def read_small(self) -> None:
         """Read all of a body that says that it is small; called in the loop."""
         if self._announced_nbytes is None or self._announced_nbytes > SMALL_NBYTES:
             return
-        parts: list[memoryview] = []
-        try:
-            while self._has_more:
-                await self._receive_part()
-                parts.append(self._rest)
-        except ConnectionLostError as error:
-            self._problem = error
-        self._rest = parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
+        await self._feed()
 
-    async def _receive_part(self) -> None:
+    async def _feed(self) -> None:
+        """Read parts until there are no more, and wait whenever many of them are not taken."""
+        while self._has_more:
+            part, has_more, problem = memoryview(b""), False, None
+            try:
+                part, has_more = await self._receive_part()
+            except (ConnectionLostError, RefusedRequest) as error:
+                problem = error
+            with self._arrival:
+                self._room.clear()
+                if part:
+                    self._parts.append(part)
+                    self._held_nbytes += len(part)
+                self._problem, self._has_more = problem, has_more
+                is_full = self._held_nbytes > _AHEAD_NBYTES
+                self._arrival.notify()
+            if is_full and has_more:
+                await self._room.wait()
+
+    async def _receive_part(self) -> tuple[memoryview, bool]:
+        """Return the next part, and whether there are more."""
         try:
-            message = await asyncio.wait_for(_call(self._receive), self._timeout_seconds)
+            async with asyncio.timeout(self._timeout_seconds):
+                message = await self._receive()
         except TimeoutError as error:
-            self._has_more = False
             raise ConnectionLostError(
                 f"the rest of the request did not come within {self._timeout_seconds:g} s"
             ) from error
         if message["type"] != "http.request":
-            self._has_more = False
             raise ConnectionLostError("the other end hung up in the middle of its request")
-        self._rest = memoryview(message.get("body", b""))
-        self._has_more = bool(message.get("more_body", False))
-        self.nbytes += len(self._rest)
+        part = memoryview(message.get("body", b""))
+        self.nbytes += len(part)
+        if self.nbytes > self._max_nbytes:
+            raise RefusedRequest(413, too_large(self._max_nbytes))
+        return part, bool(message.get("more_body", False))
 
     def read(self, nbytes: int) -> bytes:
         """Return up to so many bytes, and none at the end; called in the thread.
@@ -127,36 +152,49 @@ class RequestBody:
         RefusedRequest
             There are more in all than are taken.
         """
-        while not self._rest and self._has_more:
-            self._next()
-        if not self._rest and self._problem is not None:
-            raise self._problem
-        part, self._rest = self._rest[:nbytes], self._rest[nbytes:]
-        return bytes(part)
+        return bytes(self._take(nbytes))
+
+    def read_into(self, memory: memoryview) -> int:
+        """Fill the start of some memory and return with how many bytes; see `read`."""
+        part = self._take(len(memory))
+        memory[: len(part)] = part
+        return len(part)
+
+    def _take(self, nbytes: int) -> memoryview:
+        if self._has_more and self._feeding is None:
+            self._feeding = asyncio.run_coroutine_threadsafe(self._feed(), self._loop)
+        with self._arrival:
+            # What has come is taken before what went wrong behind it is told.
+            is_there = self._arrival.wait_for(
+                lambda: self._parts or not self._has_more, self._timeout_seconds + _LOOP_SECONDS
+            )
+            if not is_there:
+                self._has_more = False
+                raise ConnectionLostError("the server ended in the middle of a request")
+            if not self._parts:
+                if self._problem is not None:
+                    raise self._problem
+                return memoryview(b"")
+            first = self._parts.popleft()
+            part, rest = first[:nbytes], first[nbytes:]
+            if rest:
+                self._parts.appendleft(rest)
+            was_full = self._held_nbytes > _AHEAD_NBYTES
+            self._held_nbytes -= len(part)
+            if was_full and self._held_nbytes <= _AHEAD_NBYTES:
+                self._loop.call_soon_threadsafe(self._room.set)
+        return part
 
     def drain(self) -> None:
         """Read to the end, so that the other end hears the answer and the line can be kept."""
-        try:
-            while self._has_more:
-                self._next()
-        except ConnectionLostError:
-            self._has_more = False
-        self._rest = memoryview(b"")
+        with suppress(ConnectionLostError):
+            while self._take(_AHEAD_NBYTES):
+                pass
 
-    def _next(self) -> None:
-        future = asyncio.run_coroutine_threadsafe(self._receive_part(), self._loop)
-        try:
-            future.result(self._timeout_seconds + _LOOP_SECONDS)
-        except TimeoutError as error:
-            self._has_more = False
-            raise ConnectionLostError("the server ended in the middle of a request") from error
-        if self.nbytes > self._max_nbytes:
-            self._has_more = False
-            raise RefusedRequest(413, too_large(self._max_nbytes))
-
-
-async def _call(receive: Receive) -> Any:
-    return await receive()
+    def stop(self) -> None:
+        """Read no further; called in the loop."""
+        if self._feeding is not None:
+            self._feeding.cancel()
 
 
 class Answer:
@@ -182,19 +220,30 @@ class Answer:
         """
         waiting: list[wire.Frame] = []
         nbytes = 0
-        for piece in pieces:
-            waiting.append(piece)
-            nbytes += len(piece)
-            if nbytes >= _PIECE_NBYTES:
-                self._put(waiting)
-                waiting, nbytes = [], 0
+        sending: Future[None] | None = None
+        try:
+            for piece in pieces:
+                waiting.append(piece)
+                nbytes += len(piece)
+                if nbytes >= _PIECE_NBYTES:
+                    # The next pieces are made while these are sent.
+                    self._wait(sending)
+                    sending = self._begin(waiting)
+                    waiting, nbytes = [], 0
+        finally:
+            self._wait(sending)
         self._last = waiting
 
-    def _put(self, pieces: Sequence[wire.Frame]) -> None:
+    def _begin(self, pieces: Sequence[wire.Frame]) -> Future[None]:
         sending = asyncio.wait_for(self._send_pieces(pieces), self._timeout_seconds)
-        future = asyncio.run_coroutine_threadsafe(sending, self._loop)
+        return asyncio.run_coroutine_threadsafe(sending, self._loop)
+
+    def _wait(self, sending: Future[None] | None) -> None:
+        """Wait until pieces are sent, and see whether anybody is there for more."""
+        if sending is None:
+            return
         try:
-            future.result(self._timeout_seconds + _LOOP_SECONDS)
+            sending.result(self._timeout_seconds + _LOOP_SECONDS)
         except TimeoutError as error:
             raise ClientGone(f"nothing was taken for {self._timeout_seconds:g} s") from error
         except OSError as error:

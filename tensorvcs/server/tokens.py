@@ -6,9 +6,7 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-import os
 import secrets
-import tempfile
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,9 +19,11 @@ from tensorvcs.errors import (
     StorageError,
     with_hint,
 )
+from tensorvcs.storage.durable import new_file
 from tensorvcs.sync.service import Right, Visitor
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Sequence
 
 RIGHTS: tuple[Right, ...] = get_args(Right)
@@ -192,14 +192,10 @@ class TokenFile:
         text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            number, new = tempfile.mkstemp(prefix=".tokens-", dir=self._path.parent)
-            with open(number, "w", encoding="utf-8") as file:  # noqa: PTH123 (a descriptor)
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(new).replace(self._path)
         except OSError as error:
             raise StorageError(f"cannot write {self._path}: {error.strerror}") from error
+        with new_file(self._path, mode=0o600) as write:
+            write(text.encode())
 
 
 def digest_of_secret(secret: str) -> str:

@@ -67,6 +67,12 @@ def _rows_data(dataset: MappedRows, rows: NDArray[np.intp]) -> NDArray[np.uint8]
     dataset.ensure_rows(rows)
     if len(rows) == dataset.slab_rows and dataset.layout.compressor is not None:
         return np.frombuffer(dataset.slab(int(rows[0]) // dataset.slab_rows), np.uint8)
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first == len(rows) - 1:
+        # Rising, so they are all neighbours.
+        lying = dataset.stretch(first, last + 1)
+        if lying is not None:
+            return lying.reshape(-1)
     block = np.empty((len(rows), dataset.row_nbytes), np.uint8)
     dataset.take(rows, block)
     if dataset.layout.compressor is None:

@@ -18,13 +18,22 @@ from tensorvcs.errors import (
     UnsupportedFormatError,
     with_hint,
 )
-from tensorvcs.storage.durable import sync_file, sync_folder
+from tensorvcs.storage.durable import (
+    lock_shared,
+    new_file,
+    publish_folder,
+    remove_leftovers,
+    sync_folder,
+    temporary_name,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 FOLDER_NAME = ".tensorvcs"
 FORMAT_FILE = "format.json"
+SETTINGS_FILE = "config.json"
 FORMAT_NAME = "tensorvcs"
 FORMAT_VERSION = 1
 KNOWN_FEATURES: frozenset[str] = frozenset()
@@ -52,7 +61,7 @@ class Folder:
     @property
     def settings_file(self) -> Path:
         """Options and remotes."""
-        return self.root / "config.json"
+        return self.root / SETTINGS_FILE
 
     @property
     def lmdb_folder(self) -> Path:
@@ -60,13 +69,39 @@ class Folder:
         return self.root / "lmdb"
 
     @property
+    def leases_folder(self) -> Path:
+        """The locks of work in progress, and of what is being read."""
+        return self.root / "leases"
+
+    @property
+    def orphan_ages_file(self) -> Path:
+        """Since when garbage is garbage."""
+        return self.root / "orphan-ages"
+
+    @property
     def lock_file(self) -> Path:
         """The lock of the working staging area."""
         return self.root / "staging.lock"
 
 
-def create_folder(path: Path, *, bare: bool) -> Folder:
-    """Make the empty folder of a repository at `path`, in one visible step.
+def create_folder(
+    path: Path,
+    *,
+    bare: bool,
+    settings: Mapping[str, str] | None = None,
+    fill: Callable[[Folder], None] | None = None,
+) -> Folder:
+    """Make the folder of a repository at `path`, in one visible step.
+
+    Parameters
+    ----------
+    path : Path
+        Made when it is missing.
+    bare : bool
+    settings : mapping of str to str, optional
+        The options to begin with.
+    fill : callable, optional
+        Puts into the folder, which is not yet where it will be, what a repository begins with.
 
     Raises
     ------
@@ -76,6 +111,11 @@ def create_folder(path: Path, *, bare: bool) -> Folder:
         `path` is a file.
     StorageError
         The file system refused.
+
+    Notes
+    -----
+    A process that dies on the way leaves no repository, and nothing that keeps the next one from
+    making it.
     """
     path = path.expanduser().absolute()
     if path.exists() and not path.is_dir():
@@ -87,43 +127,95 @@ def create_folder(path: Path, *, bare: bool) -> Folder:
             RepositoryExistsError(f"{path} {place} the repository {existing.path}"),
             "open that one, or choose a folder outside of it",
         )
-    root = path if bare else path / FOLDER_NAME
-    leftover = f"{FOLDER_NAME}.new-"
-    if bare and path.exists() and any(not e.name.startswith(leftover) for e in path.iterdir()):
+    if bare and not is_vacant(path, bare=True):
         raise InvalidInputError(f"{path} is not empty; a bare repository needs an empty folder")
     made = _first_missing(path)
-    building = path / f"{leftover}{os.getpid()}"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if building.exists():
-            shutil.rmtree(building)
-        building.mkdir()
-        for name in ("lmdb", "packs"):
-            (building / name).mkdir()
-        _write_json(building / "config.json", {})
-        _write_json(
-            building / FORMAT_FILE,
-            {"format": FORMAT_NAME, "version": FORMAT_VERSION, "features": [], "bare": bare},
-        )
-        sync_folder(building)
         if bare:
             # The folder stays the one that it is, since somebody may be in it.
-            for name in ("lmdb", "packs", "config.json", FORMAT_FILE):
-                (building / name).replace(root / name)
-            building.rmdir()
+            folder = Folder(path, is_bare=True)
+            _fill_folder(folder, settings or {}, fill)
+            with new_file(path / FORMAT_FILE) as write:
+                write(_format_of(bare=True))
         else:
-            building.replace(root)
-        sync_folder(root)
-        sync_folder(root.parent)
+            folder = Folder(path / FOLDER_NAME, is_bare=False)
+            _build_folder(folder, settings or {}, fill)
+        if made is not None:
+            _sync_names(path, made)
     except OSError as error:
-        shutil.rmtree(building, ignore_errors=True)
         if bare:
-            for name in ("lmdb", "packs"):
-                shutil.rmtree(root / name, ignore_errors=True)
-            (root / "config.json").unlink(missing_ok=True)
+            _remove_begun(path)
         _remove_empty(path, made)
         raise StorageError(f"cannot make a repository at {path}: {error}") from error
-    return Folder(root, bare)
+    return folder
+
+
+def _build_folder(
+    folder: Folder, settings: Mapping[str, str], fill: Callable[[Folder], None] | None
+) -> None:
+    """Make a folder under another name, and rename it when it is whole."""
+    remove_leftovers(folder.root)
+    building = temporary_name(folder.root)
+    building.mkdir()
+    descriptor = os.open(building, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        lock_shared(descriptor)
+        _fill_folder(Folder(building, is_bare=False), settings, fill)
+        with new_file(building / FORMAT_FILE) as write:
+            write(_format_of(bare=False))
+        publish_folder(building, folder.root)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _fill_folder(
+    folder: Folder, settings: Mapping[str, str], fill: Callable[[Folder], None] | None
+) -> None:
+    # In this order, which `is_vacant` relies on.
+    (folder.root / "packs").mkdir(exist_ok=True)
+    write_settings(folder, settings)
+    folder.lmdb_folder.mkdir(exist_ok=True)
+    if fill is not None:
+        fill(folder)
+
+
+def _format_of(*, bare: bool) -> bytes:
+    return _json({"format": FORMAT_NAME, "version": FORMAT_VERSION, "features": [], "bare": bare})
+
+
+def is_vacant(path: Path, *, bare: bool) -> bool:
+    """Tell whether a folder is missing or empty, but for what an `init` that was killed left."""
+    if not path.exists():
+        return True
+    for name in (FOLDER_NAME, SETTINGS_FILE, FORMAT_FILE):
+        remove_leftovers(path / name)
+    names = {entry.name for entry in path.iterdir()}
+    if not bare:
+        return not names
+    order = ("packs", SETTINGS_FILE, "lmdb")
+    is_begun = any(names == set(order[:count]) for count in range(len(order) + 1))
+    return is_begun and not ("packs" in names and any((path / "packs").iterdir()))
+
+
+def _remove_begun(path: Path) -> None:
+    """Remove what a bare `init` that failed has made."""
+    if (path / FORMAT_FILE).exists():
+        return
+    for name in ("lmdb", "packs"):
+        shutil.rmtree(path / name, ignore_errors=True)
+    (path / SETTINGS_FILE).unlink(missing_ok=True)
+
+
+def _sync_names(path: Path, made: Path) -> None:
+    """Sync the names of the folders from `made` down to `path`."""
+    for folder in (path, *path.parents):
+        sync_folder(folder.parent)
+        if folder == made:
+            return
 
 
 def _first_missing(path: Path) -> Path | None:
@@ -162,7 +254,7 @@ def _is_marked(root: Path, *, bare: bool) -> bool:
         return True
     try:
         fields = json.loads(marker)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return (
         isinstance(fields, dict)
@@ -202,9 +294,13 @@ def check_format(folder: Folder) -> None:
     file = folder.root / FORMAT_FILE
     try:
         fields = json.loads(file.read_bytes())
-        version, features = int(fields["version"]), set(fields["features"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version, features = fields["version"], fields["features"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ObjectDamagedError(f"the format file {file} cannot be read: {error}") from error
+    if type(version) is not int or version < 1:
+        raise ObjectDamagedError(f"the format file {file} has the version {version!r:.40}")
+    if not isinstance(features, list) or not all(isinstance(name, str) for name in features):
+        raise ObjectDamagedError(f"the format file {file} has the features {features!r:.40}")
     if version > FORMAT_VERSION:
         raise with_hint(
             UnsupportedFormatError(
@@ -213,12 +309,12 @@ def check_format(folder: Folder) -> None:
             ),
             "install a newer TensorVCS: pip install -U tensorvcs",
         )
-    unknown = sorted(features - KNOWN_FEATURES)
+    unknown = sorted(set(features) - KNOWN_FEATURES)
     if unknown:
         raise with_hint(
             UnsupportedFormatError(
                 f"the repository {folder.path} uses features this TensorVCS does not know: "
-                + ", ".join(map(str, unknown))
+                + ", ".join(unknown)
             ),
             "install a newer TensorVCS: pip install -U tensorvcs",
         )
@@ -230,24 +326,24 @@ def read_settings(folder: Folder) -> dict[str, str]:
         fields = json.loads(folder.settings_file.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ObjectDamagedError(f"{folder.settings_file} cannot be read: {error}") from error
     if not isinstance(fields, dict):
         raise ObjectDamagedError(f"{folder.settings_file} holds no JSON object")
     return {str(name): str(value) for name, value in fields.items()}
 
 
-def write_settings(folder: Folder, settings: dict[str, str]) -> None:
-    """Replace the options kept with the repository, in one visible step."""
-    replacement = folder.settings_file.with_suffix(".new")
-    try:
-        _write_json(replacement, dict(sorted(settings.items())))
-        replacement.replace(folder.settings_file)
-        sync_folder(folder.root)
-    except OSError as error:
-        raise StorageError(f"cannot write {folder.settings_file}: {error}") from error
+def write_settings(folder: Folder, settings: Mapping[str, str]) -> None:
+    """Replace the options kept with the repository, in one visible step.
+
+    Raises
+    ------
+    StorageError
+        The file system refused; the options stay as they were.
+    """
+    with new_file(folder.settings_file) as write:
+        write(_json(dict(sorted(settings.items()))))
 
 
-def _write_json(file: Path, fields: dict[str, Any]) -> None:
-    file.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    sync_file(file)
+def _json(fields: dict[str, Any]) -> bytes:
+    return (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode()

@@ -23,6 +23,7 @@ import xxhash
 
 from tensorvcs.errors import StorageError, with_hint
 from tensorvcs.objects.dtype import dtype_from_name
+from tensorvcs.objects.sorted_digests import sort_digests
 from tensorvcs.storage import codecs
 from tensorvcs.storage.durable import publish, step
 from tensorvcs.storage.pack_index import (
@@ -34,7 +35,6 @@ from tensorvcs.storage.pack_index import (
     Layout,
     PackRecord,
 )
-from tensorvcs.storage.sorted_digests import sort_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -124,8 +124,14 @@ class PackWriter:
         with self._translated():
             folder.mkdir(parents=True, exist_ok=True)
         self._create()
-        with self._translated():
-            self._file = _create_hdf5(self._path, metadata_nbytes)
+        try:
+            with self._translated():
+                self._file = _create_hdf5(self._path, metadata_nbytes)
+        except BaseException:
+            with suppress(OSError):
+                self._path.unlink()
+            os.close(self._descriptor)
+            raise
 
     def _create(self) -> None:
         """Make the temporary file and lock it; the lock ends with this process."""

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import threading
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tensorvcs.errors import (
     CorruptionError,
-    DigestMismatchError,
-    ObjectDamagedError,
+    NotFoundError,
     ObjectNotFoundError,
+    PackDamagedError,
+    RemoteError,
     SchemaMismatchError,
+    SlabChecksumError,
+    StateError,
     StorageError,
+    UnsupportedFormatError,
 )
-from tensorvcs.objects.digest import array_to_digests, digests_to_array, hash_rows
+from tensorvcs.objects.digest import array_to_digests, digests_to_array
+from tensorvcs.objects.sorted_digests import sort_digests
 from tensorvcs.objects.tensor import (
     array_bytes,
     value_data,
-    value_header,
 )
 from tensorvcs.storage import codecs
 from tensorvcs.storage.durable import step
@@ -37,6 +41,7 @@ from tensorvcs.storage.hdf5_pack import (
     TEMPORARY_PREFIX,
     SealedPack,
 )
+from tensorvcs.storage.in_flight import in_flight
 from tensorvcs.storage.interfaces import StoredValues, TensorStats
 from tensorvcs.storage.locations import Locations, PackTable, TableCache
 from tensorvcs.storage.mapped_pack import (
@@ -44,14 +49,21 @@ from tensorvcs.storage.mapped_pack import (
     MappedPack,
     MappedRows,
 )
+from tensorvcs.storage.mending import Mended, Rescue, is_damaged, renew_pack
 from tensorvcs.storage.pack_index import (
     IndexVersion,
     Layout,
     PackIndex,
     decode_loose,
 )
-from tensorvcs.storage.pack_rewrite import merge_packs, salvage_pack, wrong_digests
-from tensorvcs.storage.sorted_digests import sort_digests
+from tensorvcs.storage.pack_order import PackOrder
+from tensorvcs.storage.pack_rewrite import (
+    PackRewriting,
+    merge_packs,
+    row_digests,
+    wrong_digests,
+    wrong_rows,
+)
 from tensorvcs.storage.sources import ABSENT, LOOSE, Sources
 from tensorvcs.storage.unsealed import (
     MAX_PACK_ROWS,
@@ -62,6 +74,7 @@ from tensorvcs.storage.unsealed import (
     schema_layout,
     write_together,
 )
+from tensorvcs.storage.value_blocks import ValueBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,10 +83,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tensorvcs.objects.schema import CodecChoice, Schema
+    from tensorvcs.objects.sorted_digests import SortedDigests
     from tensorvcs.storage.interfaces import TensorStore
     from tensorvcs.storage.lmdb_environment import LmdbEnvironment
     from tensorvcs.storage.locations import Source
-    from tensorvcs.storage.sorted_digests import SortedDigests
 
 LOOSE_SEAL_NBYTES = SLAB_NBYTES
 """A seal of less payload than this becomes loose values, not a pack."""
@@ -87,12 +100,16 @@ MERGE_PACK_COUNT = 8
 MERGE_PAYLOAD_NBYTES = 128 << 20
 """What one automatic merge reads and writes at most."""
 
+SMALL_PACK_NBYTES = 16 << 20
+"""What `stats` calls a small pack."""
+
 BUFFER_NBYTES = 32 << 20
 """Payload kept in memory before a pack is begun."""
 
+_log = logging.getLogger(__name__)
+
 _SINGLE_LOOKUPS = 16
 _LOOSE_LOOKUPS = 256
-_DEAD_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +141,14 @@ class Hdf5Tensors:
         The promisor of a partial clone: called with a store and the digests, shape (n, 32), uint8,
         of values that are read and not here; has that store take them, or raises. Picklable when
         the store is to be.
+    rescue : callable, optional
+        Where values come from that are found to be damaged when they are read: then they are
+        mended, and the read goes on. Picklable when the store is to be.
+    distrusted : set of bytes
+        Ids of packs, and digests of loose values, that this store takes for absent.
+    is_apart : bool
+        Whether to look at the files as they are now, and not through maps that other stores of
+        this process have made.
     """
 
     def __init__(
@@ -131,13 +156,21 @@ class Hdf5Tensors:
         folder: Path,
         environment: LmdbEnvironment,
         supply: Callable[[TensorStore, NDArray[np.uint8]], None] | None = None,
+        rescue: Rescue | None = None,
+        distrusted: frozenset[bytes] = frozenset(),
+        *,
+        is_apart: bool = False,
     ) -> None:
         self.supply = supply
+        self.rescue = rescue
+        self._distrusted = distrusted
+        self._is_apart = is_apart
         self.folder = folder
         self._packs_folder = folder / "packs"
         self._environment = environment
         self._index = PackIndex(environment)
         self._lock = threading.RLock()
+        self._mending = threading.RLock()
         self._catalog = _Catalog(IndexVersion(-1, -1), (), ())
         self._cache = TableCache()
         self._forget_locations()
@@ -145,10 +178,12 @@ class Hdf5Tensors:
         self._rolled: list[tuple[SealedPack, MappedPack]] = []
         self._unsealed_nbytes = 0
         self._unmergeable: set[bytes] = set()
+        self._has_swept = False
+        self._in_flight = in_flight(folder)
         _STORES.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Hdf5Tensors, (self.folder, self._environment, self.supply)
+        return Hdf5Tensors, (self.folder, self._environment, self.supply, self.rescue)
 
     def __repr__(self) -> str:
         return f"Hdf5Tensors({str(self.folder)!r})"
@@ -202,8 +237,12 @@ class Hdf5Tensors:
         packs: list[MappedPack] = []
         damaged: list[CorruptionError] = []
         for pack_id in pack_ids:
+            if pack_id in self._distrusted:
+                continue
             key = (str(self._packs_folder), pack_id)
-            pack = known.get(pack_id) or _MAPPED.get(key)
+            pack = known.get(pack_id)
+            if pack is None and not self._is_apart:
+                pack = _MAPPED.get(key)
             if pack is None:
                 try:
                     record = self._index.pack_record(pack_id)
@@ -215,7 +254,8 @@ class Hdf5Tensors:
                         raise _PacksMoved from error
                     damaged.append(error)
                     continue
-                _MAPPED[key] = pack
+                if not self._is_apart:
+                    _MAPPED[key] = pack
             packs.append(pack)
         return packs, damaged
 
@@ -232,7 +272,7 @@ class Hdf5Tensors:
             if not count:
                 break
             try:
-                found, places = pack.locate(wanted.digests[left], wanted.prefixes[left])
+                found, places = pack.locate(wanted.digests[left], wanted.prefixes[left], problems)
             except CorruptionError as error:
                 problems.append(error)
                 continue
@@ -263,6 +303,11 @@ class Hdf5Tensors:
         else:
             known = set(self._index.loose_digests())
             there = [digest in known for digest in wanted]
+        if self._distrusted:
+            there = [
+                is_here and digest not in self._distrusted
+                for digest, is_here in zip(wanted, there, strict=True)
+            ]
         return np.nonzero(np.array(there, np.bool_))[0]
 
     def _find(self, digest: bytes) -> tuple[Source, int]:
@@ -334,10 +379,18 @@ class Hdf5Tensors:
         Notes
         -----
         A few digests cost a binary search in a block of each pack, about 5 µs. What is not here
-        is fetched first where there is a promisor.
+        is fetched first where there is a promisor. What is damaged is mended where something can
+        supply it, which writes the pack that it is in anew, and the read goes on.
         """
-        if self.supply is not None:
-            self._supply(digests)
+        self.fetch(digests)
+        try:
+            return self._read(schema, digests)
+        except CorruptionError:
+            if not self._mend_values(digests):
+                raise
+        return self._read(schema, digests)
+
+    def _read(self, schema: Schema, digests: NDArray[np.uint8]) -> list[Any]:
         if len(digests) <= _SINGLE_LOOKUPS:
             values = []
             for digest in array_to_digests(digests):
@@ -367,10 +420,13 @@ class Hdf5Tensors:
 
         Raises
         ------
-        ObjectNotFoundError
-            A value is not here.
         CorruptionError
-            A directory is damaged, or a value cannot be one of `schema`.
+            A value cannot be one of `schema`.
+
+        Notes
+        -----
+        A value that is lost, or in a pack that cannot be searched, is an error when it is read;
+        the others can be read.
         """
         is_lazy = self.supply is not None
         with self._lock:
@@ -381,25 +437,52 @@ class Hdf5Tensors:
                 find = partial(self._located_in, catalog=catalog, where=where, is_lazy=is_lazy)
                 try:
                     found = self._cache.locate(leaves, counts, load, find)
-                except ObjectNotFoundError:
-                    if self._is_current(catalog):
-                        raise
+                except (ObjectNotFoundError, SlabChecksumError, PackDamagedError):
+                    # What is not found is looked for again when it is read.
+                    is_lazy = self._has_arrivals = self._is_current(catalog)
                 else:
-                    fetch = partial(self._fetch, where) if is_lazy else None
-                    return PackTable(schema, found, where.items, fetch)
+                    fetch = partial(self._fetch, where) if self.supply is not None else None
+                    mend = partial(self._mend_rows, where)
+                    return PackTable(schema, found, where.items, fetch, mend)
 
-    def _fetch(self, where: Sources, rows: NDArray[np.uint32]) -> Locations:
-        """Have values supplied that a table found absent, and return where they are now."""
+    def _fetch(self, where: Sources, rows: NDArray[np.uint32]) -> tuple[Locations, int]:
+        """Have values supplied that a table found absent; return where they are, how many came."""
         digests = digests_to_array(where.absent.digests_of(rows))
-        self._supply(digests)
+        count = self.fetch(digests)
         with self._lock:
-            return self._located(digests, where)
+            return self._located(digests, where), count
 
-    def _supply(self, digests: NDArray[np.uint8]) -> None:
-        """Have those values supplied that are not here; nothing without a promisor."""
+    def fetch(self, digests: NDArray[np.uint8]) -> int:
+        """Have those values supplied that are not here; see `TensorStore.fetch`.
+
+        Notes
+        -----
+        One request for all of them. What another thread of this process is fetching is waited
+        for, and asked for again only when that thread did not get it.
+        """
+        count = 0
+        # What supplies the values may look for them here, and must not wait for itself.
+        while self.supply is not None and not self._in_flight.is_mine:
+            digests = digests[~self.contains(digests)]
+            if not len(digests):
+                break
+            absent = array_to_digests(digests)
+            if self._environment.is_writing:
+                # The others would wait for the transaction that this thread is in.
+                return count + self._supply(digests_to_array(list(dict.fromkeys(absent))))
+            with self._in_flight.claim(absent) as claimed:
+                if claimed:
+                    count += self._supply(digests_to_array(claimed))
+            # What was asked for and did not come is for the reader to say.
+            done = set(claimed)
+            digests = digests_to_array([d for d in absent if d not in done])
+        return count
+
+    def _supply(self, digests: NDArray[np.uint8]) -> int:
+        """Have values supplied that are not here by now, and return how many came."""
         absent = digests[~self.contains(digests)]
         if self.supply is None or not len(absent):
-            return
+            return 0
         # A writer of its own, since any number of threads may read.
         writer = Hdf5Tensors(self.folder, self._environment)
         try:
@@ -408,7 +491,9 @@ class Hdf5Tensors:
         finally:
             writer.discard()
         self._has_arrivals = True
+        count = int(self.contains(absent).sum())
         self.repack_loose()
+        return count
 
     def _located(self, digests: NDArray[np.uint8], where: Sources) -> Locations:
         while True:
@@ -432,7 +517,7 @@ class Hdf5Tensors:
         sources, rows, problems = self._locate(wanted, catalog, where)
         absent = np.nonzero(sources < 0)[0]
         if len(absent):
-            if problems or not is_lazy:
+            if not is_lazy:
                 raise _absent(wanted.digests[absent[0]].tobytes(), len(absent), problems)
             sources[absent] = ABSENT
             rows[absent] = where.absent.rows_of(array_to_digests(wanted.digests[absent]))
@@ -446,6 +531,7 @@ class Hdf5Tensors:
 
     def sizes(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Return the bytes of each value as `stored` gives it; see `TensorStore.sizes`."""
+        self.fetch(digests)
         with self._lock:
             where = self._sources
             found = self._located(digests, where)
@@ -462,10 +548,12 @@ class Hdf5Tensors:
 
         Notes
         -----
-        Reads each dataset of each pack in the order of its rows; memory is a few MiB.
+        Reads each dataset of each pack in the order of its rows; memory is a few MiB. What is not
+        here is fetched first where there is a promisor.
         """
         wanted = sort_digests(digests)
         names = wanted.digests[~wanted.is_repeat()]
+        self.fetch(names)
         with self._lock:
             where = self._sources
             found = self._located(names, where)
@@ -684,7 +772,8 @@ class Hdf5Tensors:
         """Make all that was written durable and readable.
 
         Packs are synced and named first; then one transaction, or the one that is open, adds
-        them to the index. When that transaction is undone, they are removed.
+        them to the index. When that transaction is undone, they are removed. The first call also
+        removes what writers that died have left behind; see `remove_orphans`.
 
         Raises
         ------
@@ -693,6 +782,10 @@ class Hdf5Tensors:
         """
         if not self._pending and not self._rolled:
             return
+        if not self._has_swept:
+            self._has_swept = True
+            with suppress(StorageError):  # what cannot be removed takes space, and nothing else
+                self.remove_orphans()
         try:
             sealed = [pack for pack, _ in self._rolled]
             self._rolled = []
@@ -822,7 +915,7 @@ class Hdf5Tensors:
             if not is_packed:
                 try:
                     value = decode_loose(digest, record)
-                except ObjectDamagedError:
+                except CorruptionError:
                     continue  # left where `verify` finds it
                 layout = loose_layout(value)
                 pending = groups.get(layout)
@@ -892,92 +985,371 @@ class Hdf5Tensors:
         step("pack replaced")
         return self._commit_or_remove(sealed, remove_packs=packs)
 
-    def prune(self, keep: Callable[[NDArray[np.uint8]], NDArray[np.bool_]]) -> int:
-        """Drop values that are not wanted any more.
+    def repack_in_order(
+        self,
+        order: Callable[[], Iterable[NDArray[np.uint8]]],
+        *,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> tuple[int, int]:
+        """Gather everything into few packs, in an order in which it will be read.
 
         Parameters
         ----------
-        keep : callable
-            Tell for digests, shape (n, 32), uint8, which are wanted; shape (n,), bool.
+        order : callable
+            Return blocks of digests, shape (n, 32), uint8, in order; called twice. A digest may
+            come several times, and one that is not here is passed over.
+        progress : callable, optional
+            Called with the number of packs written, and None.
 
         Returns
         -------
-        int
-            The number of values dropped. Of a pack with under a fifth of unwanted bytes none
-            are: it is left as it is.
+        moved_count, moved_nbytes : int
+            Values that were written anew for the order, and their bytes before compression.
 
         Raises
         ------
-        CorruptionError
-            A pack to be rewritten is damaged; nothing of it was changed.
-        """
-        dropped = 0
-        loose = self._index.loose_digests()
-        if loose:
-            is_kept = keep(digests_to_array(loose))
-            unwanted = [d for d, kept in zip(loose, is_kept.tolist(), strict=True) if not kept]
-            if unwanted and self._commit((), remove_loose=unwanted):
-                dropped += len(unwanted)
-        for pack in self._refresh().packs:
-            kept = sum(int(keep(pack.row_digests(i)).sum()) for i in range(len(pack.datasets)))
-            if len(pack) - kept <= _DEAD_SHARE * len(pack):
-                continue
-            merged = merge_packs(self._packs_folder, [pack], keep)
-            if self._commit_or_remove([merged] if merged else [], remove_packs=[pack]):
-                dropped += len(pack) - kept
-        return dropped
-
-    def salvage(self) -> list[bytes]:
-        """Take out of the store what is damaged, so that it can be fetched or written again.
-
-        Packs with damage are written anew without the values that cannot be read, and set aside
-        under the name ``damaged-<pack id>``; so is a pack that cannot be opened at all. Loose
-        values that are damaged are removed.
-
-        Returns
-        -------
-        list of bytes
-            The digests that were lost, as far as they are known: what was in a pack whose file
-            or directory is damaged is not.
+        StorageError
+            The disk is full or refused; everything is as it was.
 
         Notes
         -----
-        Reads every pack once.
+        What is in order already is left as it is. The packs that are written anew are on the disk
+        twice until all of them are durable. Memory is a few tens of MiB a layout and a byte a
+        value. Readers go on with the files they have mapped.
         """
-        lost: list[bytes] = []
-        _, pack_ids = self._index.pack_ids()
+        self.repack_loose(force=True)
+        catalog = self._refresh()
+        packs = [p for p in catalog.packs if p.record.pack_id not in self._unmergeable]
+        if not packs:
+            return 0, 0
+        numbers = Sources(self._read_loose, self._find)
+        first = {pack.record.pack_id: numbers.numbers_of(pack) for pack in packs}
+        assert all(len(found) for found in first.values())
+        offset = len(numbers.items) - sum(len(pack.datasets) for pack in packs)
+        among = replace(catalog, packs=tuple(packs), damaged=())
+
+        def find(digests: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+            wanted = sort_digests(digests)
+            found, rows, _ = self._locate(wanted, among, numbers)
+            sources, places = np.empty_like(found), np.empty_like(rows)
+            sources[wanted.order], places[wanted.order] = found - offset, rows
+            sources[sources < 0] = -1  # loose values are not for this
+            return sources, places
+
+        ordered = PackOrder(packs, find)
+        try:
+            ordered.look(order())
+            groups = ordered.disordered()
+            if not groups:
+                return 0, 0
+            done = ordered.write(self._packs_folder, order(), groups, progress)
+        except CorruptionError:
+            # Damage is for `verify` to report; everything stays as it is.
+            return 0, 0
+        step("pack replaced")
+        if not self._commit_or_remove(done.sealed, remove_packs=done.replaced):
+            return 0, 0  # somebody else merged some of them meanwhile
+        return done.moved_count, done.moved_nbytes
+
+    def value_blocks(self) -> Iterator[ValueBlock]:
+        """Yield names and sizes of all values: those of each pack, then the loose ones.
+
+        Packs that are damaged, and those that go meanwhile, are left out.
+
+        Notes
+        -----
+        Reads the directory of each pack, and of frames where each begins; memory is that of one.
+        """
+        for pack_id in self._index.pack_ids()[1]:
+            with suppress(CorruptionError):
+                pack = self._open_pack(pack_id)
+                if pack is None:
+                    continue
+                parts = [pack.row_digests(dataset.ordinal) for dataset in pack.datasets]
+                sizes = [d.sizes(np.arange(d.row_count)) for d in pack.datasets]
+                yield ValueBlock(
+                    pack_id,
+                    np.concatenate(parts),
+                    np.concatenate(sizes),
+                    pack.record.file_nbytes,
+                )
+        digests = self._index.loose_digests()
+        yield ValueBlock(None, digests_to_array(digests), self._index.loose_sizes(digests), 0)
+
+    def _open_pack(self, pack_id: bytes) -> MappedPack | None:
+        """Return a pack, None when it is gone; raises CorruptionError."""
+        for pack in self._refresh().packs:
+            if pack.record.pack_id == pack_id:
+                return pack
+        record = self._index.pack_record(pack_id)
+        return None if record is None else MappedPack(self._packs_folder / record.file_name, record)
+
+    def rewrite(
+        self, pack_id: bytes, is_dropped: Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
+    ) -> PackRewriting | None:
+        """Write a pack anew without some values; it takes the place of the old one later.
+
+        Parameters
+        ----------
+        is_dropped : callable
+            Tell for digests, shape (n, 32), uint8, which are left out; shape (n,), bool.
+
+        Returns
+        -------
+        PackRewriting or None
+            None when the pack is gone, or damaged, which `verify` reports.
+        """
+        try:
+            pack = self._open_pack(pack_id)
+            if pack is None:
+                return None
+            merged = merge_packs(self._packs_folder, [pack], lambda names: ~is_dropped(names))
+        except CorruptionError:
+            return None
+        step("pack replaced")
+        sealed = [] if merged is None else [merged]
+        return PackRewriting(merged, partial(self._commit, sealed, remove_packs=[pack]))
+
+    def delete_loose(self, digests: Sequence[bytes]) -> None:
+        """Delete loose values; only for what nothing names any more."""
+        if digests:
+            self._commit((), remove_loose=digests)
+
+    def mend(self, rescue: Rescue) -> Mended:
+        """Mend all packs and loose values that are damaged, with values from elsewhere.
+
+        Returns
+        -------
+        Mended
+            `lost` are the values that did not come. Packs in `unopened` are left in the index, in
+            case that their files come back; see `forget_packs`.
+
+        Raises
+        ------
+        StorageError
+            The disk refused; what was not mended by then is as it was.
+
+        Notes
+        -----
+        Reads every pack once and hashes every value, and reads a damaged one twice more.
+        """
+        mended = Mended()
+        with self._mending:
+            _, pack_ids = self._index.pack_ids()
+            for pack_id in pack_ids:
+                try:
+                    record = self._index.pack_record(pack_id)
+                    if record is None or not is_damaged(
+                        MappedPack(self._packs_folder / record.file_name, record)
+                    ):
+                        continue
+                except CorruptionError:
+                    pass  # it is missing, has another size, or its record is damaged
+                self._add_up(mended, self._renew(pack_id, rescue))
+            self._mend_loose(self._damaged_loose(), rescue, mended)
+        return mended
+
+    @staticmethod
+    def _add_up(mended: Mended, part: Mended) -> None:
+        mended.packs += part.packs
+        mended.value_count += part.value_count
+        mended.lost += part.lost
+        mended.unopened += part.unopened
+
+    def _renew(self, pack_id: bytes, rescue: Rescue | None, *, is_wanted: bool = False) -> Mended:
+        """Write a damaged pack anew."""
+        try:
+            record = self._index.pack_record(pack_id)
+        except CorruptionError:
+            return Mended(unopened=[pack_id])
+        if record is None:
+            return Mended()
+
+        def replace(sealed: SealedPack | None) -> bool:
+            new = [] if sealed is None else [sealed]
+            is_replaced = self._commit_or_remove(new, remove_packs=[pack_id])
+            if is_replaced:
+                _MAPPED.pop((str(self._packs_folder), pack_id), None)
+            return is_replaced
+
+        writer = Hdf5Tensors(
+            self.folder, self._environment, distrusted=self._distrusted | {pack_id}
+        )
+        mended = renew_pack(
+            self._packs_folder, record, rescue, writer, replace, is_wanted=is_wanted
+        )
+        if mended.packs:
+            _log.warning(
+                "pack %s was damaged and is written anew: %d values came from elsewhere, "
+                "%d are lost",
+                record.file_name,
+                mended.value_count,
+                len(mended.lost),
+            )
+        return mended
+
+    def _damaged_loose(self) -> list[bytes]:
+        """Return the digests of loose values that are damaged; reads all of them."""
+        return [d for d in self._index.loose_digests() if self._is_loose_damaged(d)]
+
+    def _is_loose_damaged(self, digest: bytes) -> bool:
+        return next(self._loose_problems(digest), None) is not None
+
+    def _mend_loose(self, damaged: Sequence[bytes], rescue: Rescue, mended: Mended) -> None:
+        """Replace damaged loose values by those that come from elsewhere."""
+        if not damaged:
+            return
+        writer = Hdf5Tensors(
+            self.folder, self._environment, distrusted=self._distrusted | set(damaged)
+        )
+        try:
+            came = rescue(writer, digests_to_array(damaged)).tolist()
+            healed = [digest for digest, is_here in zip(damaged, came, strict=True) if is_here]
+            if healed:
+                with self._environment.write():
+                    self._index.change(remove_loose=healed)
+                    writer.seal()
+                _log.warning("%d loose values were damaged and came from elsewhere", len(healed))
+        finally:
+            writer.discard()
+        mended.value_count += len(healed)
+        mended.lost += [d for d, is_here in zip(damaged, came, strict=True) if not is_here]
+
+    def take_missing(self, rescue: Rescue, digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Take values that are in no pack that can be read; tell for each whether it came."""
+        writer = Hdf5Tensors(self.folder, self._environment, distrusted=self._distrusted)
+        try:
+            came = rescue(writer, digests)
+            writer.seal()
+        finally:
+            writer.discard()
+        if came.any():
+            self._has_arrivals = True
+        return came
+
+    def forget_packs(self, pack_ids: Sequence[bytes]) -> None:
+        """Take packs out of the index of which nothing that is lost is missed; see `mend`.
+
+        What is whole of them is kept in new packs.
+        """
         for pack_id in pack_ids:
-            path = self._packs_folder / f"{pack_id.hex()}.h5"
-            sealed: SealedPack | None = None
-            try:
-                record = self._index.pack_record(pack_id)
-                if record is None:
-                    continue
-                pack = MappedPack(path, record)
-            except CorruptionError:
-                pass
-            else:
-                if next(chain(pack.problems(), wrong_digests(pack)), None) is None:
-                    continue
-                sealed, names = salvage_pack(self._packs_folder, pack)
-                lost += array_to_digests(names)
-            _MAPPED.pop((str(self._packs_folder), pack_id), None)
-            if self._commit_or_remove([sealed] if sealed else [], remove_packs=[pack_id]):
+            if self._renew(pack_id, None, is_wanted=True).packs:
+                continue
+            if self._commit((), remove_packs=[pack_id]):
+                path = self._packs_folder / f"{pack_id.hex()}.h5"
                 with suppress(OSError):
                     path.rename(path.with_name(f"damaged-{path.name}"))
-        damaged = []
-        for digest in self._index.loose_digests():
-            content = self._index.loose([digest])[0]
+
+    def _mend_values(self, digests: NDArray[np.uint8]) -> bool:
+        """Mend what keeps some values from being read; False when nothing was mended.
+
+        What another thread or process has mended meanwhile needs no second time.
+        """
+        with self._mending:
             try:
-                if content is not None:
-                    decode_loose(digest, content)
+                return self._mend_some(digests)
+            except (
+                CorruptionError,
+                NotFoundError,
+                RemoteError,
+                StateError,
+                StorageError,
+                UnsupportedFormatError,
+            ) as error:
+                if self.rescue is not None:
+                    _log.warning("damaged values could not be mended: %s", error)
+                return False
+
+    def _mend_some(self, digests: NDArray[np.uint8]) -> bool:
+        mended, rescue = Mended(), self.rescue
+        packs, loose, absent = self._rotten(array_to_digests(digests))
+        if not packs and not loose and not absent:
+            return True
+        if rescue is None or self._environment.is_writing:
+            return False
+        for pack_id in packs:
+            self._add_up(mended, self._renew(pack_id, rescue))
+        self._mend_loose(loose, rescue, mended)
+        if absent:
+            missing = digests_to_array(absent)
+            missing = missing[~self.contains(missing)]
+            if len(missing):
+                mended.value_count += int(self.take_missing(rescue, missing).sum())
+                _log.warning(
+                    "%d values are in no pack that can be read; %d came from elsewhere",
+                    len(missing),
+                    mended.value_count,
+                )
+        return mended.is_anything
+
+    def _rotten(self, digests: Sequence[bytes]) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Return the packs, the loose values and the absent values that hinder a read."""
+        packs: dict[bytes, None] = {}
+        loose: list[bytes] = []
+        absent: list[bytes] = []
+        catalog = self._refresh()
+        for digest in dict.fromkeys(digests):
+            if not self._is_packed(digest, catalog, packs):
+                if self._index.loose([digest])[0] is None:
+                    absent.append(digest)
+                elif self._is_loose_damaged(digest):
+                    loose.append(digest)
+        return list(packs), loose, absent
+
+    @staticmethod
+    def _is_packed(digest: bytes, catalog: _Catalog, damaged: dict[bytes, None]) -> bool:
+        """Tell whether a value is in a pack; note the packs that hinder it from being read."""
+        for pack in catalog.packs:
+            place = None
+            try:
+                place = pack.find(digest)
+                if place is None:
+                    continue
+                dataset = pack.datasets[place[0]]
+                if row_digests(dataset, np.array([place[1]])).tobytes() != digest:
+                    damaged[pack.record.pack_id] = None
             except CorruptionError:
-                damaged.append(digest)
-        if damaged:
-            self._commit((), remove_loose=damaged)
-        lost += damaged
-        is_here = self.contains(digests_to_array(lost)).tolist()
-        return [digest for digest, is_left in zip(lost, is_here, strict=True) if not is_left]
+                damaged[pack.record.pack_id] = None
+                if place is None:
+                    continue
+            return True
+        return False
+
+    def _mend_rows(
+        self, where: Sources, numbers: NDArray[Any], rows: NDArray[np.uint32]
+    ) -> Locations | None:
+        """Mend what keeps values at some places from being read, and return where they are then."""
+        digests = where.names_of(numbers, rows)
+        if not digests.any(axis=1).all() or not self._mend_values(digests):
+            return None
+        with self._lock:
+            return self._located(digests, where)
+
+    def verify_values(self, digests: NDArray[np.uint8]) -> Iterator[CorruptionError]:
+        """Hash some values anew, and yield those that are damaged; see `verify`.
+
+        Values that are absent are passed over. Memory is a few MiB beside the digests.
+        """
+        with self._lock:
+            where = self._sources
+            found = self._located_in(digests, self._refresh(), where, is_lazy=True)
+        for number in np.unique(found.sources).tolist():
+            source = where.items[number]
+            places = np.nonzero(found.sources == number)[0]
+            if isinstance(source, (MappedRows, MappedFrames)):
+                order = places[np.argsort(found.rows[places], kind="stable")]
+                yield from wrong_rows(source, found.rows[order].astype(np.intp), digests[order])
+            elif number == LOOSE:
+                for digest in array_to_digests(digests[places]):
+                    yield from self._loose_problems(digest)
+
+    def _loose_problems(self, digest: bytes) -> Iterator[CorruptionError]:
+        content = self._index.loose([digest])[0]
+        try:
+            if content is not None:
+                decode_loose(digest, content)
+        except CorruptionError as error:
+            yield error
 
     def verify(self) -> Iterator[CorruptionError]:
         """Yield everything that is wrong: checksums, and values that do not hash to their names.
@@ -999,17 +1371,7 @@ class Hdf5Tensors:
             yield from pack.problems()
             yield from wrong_digests(pack)
         for digest in self._index.loose_digests():
-            content = self._index.loose([digest])[0]
-            if content is None:
-                continue
-            try:
-                value = decode_loose(digest, content)
-                header = value_header(value.kind, value.dtype, value.shape, len(value.data))
-                row = np.frombuffer(value.data, np.uint8).reshape(1, -1)
-                if hash_rows(header, row).tobytes() != digest:
-                    yield DigestMismatchError(f"loose value {digest.hex()} is another value")
-            except CorruptionError as error:
-                yield error
+            yield from self._loose_problems(digest)
 
     def stats(self) -> TensorStats:
         """Return counts and sizes; reads no payload."""
@@ -1022,6 +1384,7 @@ class Hdf5Tensors:
             payload_nbytes=sum(pack.record.payload_nbytes for pack in packs),
             file_nbytes=sum(pack.record.file_nbytes for pack in packs),
             loose_nbytes=loose_nbytes,
+            small_pack_count=sum(p.record.payload_nbytes < SMALL_PACK_NBYTES for p in packs),
         )
 
     def remove_orphans(self) -> int:
@@ -1067,6 +1430,8 @@ class Hdf5Tensors:
     def _leave_parent(self) -> None:
         """Forget what belongs to the parent, in a forked child."""
         self._lock = threading.RLock()
+        self._mending = threading.RLock()
+        self._in_flight = in_flight(self.folder)
         for pending in self._pending.values():
             if pending.pack is not None:
                 pending.pack.abandon()

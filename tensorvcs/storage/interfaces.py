@@ -5,6 +5,7 @@ A batch of digests is an array of shape (n, 32), uint8, called a digest array.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -59,6 +60,21 @@ class LocationTable(Protocol):
         self, positions: NDArray[np.integer[Any]]
     ) -> list[NDArray[Any]] | list[str] | list[bytes]:
         """Return the values one by one, for any schema."""
+        ...
+
+    def fetch(self, positions: NDArray[np.integer[Any]]) -> int:
+        """Bring the values at some positions that are absent, as `read` would; return how many.
+
+        Raises ObjectNotFoundError when one cannot be had.
+        """
+        ...
+
+    def view(self, start: int, stop: int, *, is_private: bool = False) -> NDArray[Any] | None:
+        """Return the values of a range without copying them, shape (stop - start, *shape).
+
+        Read-only; or writable with `is_private`, where writes stay in the array that was
+        returned. None where the values do not lie behind each other as they are.
+        """
         ...
 
 
@@ -127,6 +143,14 @@ class TensorStore(Protocol):
         """
         ...
 
+    def fetch(self, digests: NDArray[np.uint8]) -> int:
+        """Bring those values that are absent, where something supplies them; return how many.
+
+        Nothing is brought, and nothing raised, where nothing supplies values: a later `read` says
+        what is absent. Raises ObjectNotFoundError when what supplies them has not got one.
+        """
+        ...
+
     def sizes(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Return the bytes of each value, shape (n,), as `StoredValues.sizes` has them.
 
@@ -190,6 +214,8 @@ class TensorStats:
         Of the pack files.
     loose_nbytes : int
         Of LMDB pages that hold loose values.
+    small_pack_count : int
+        Packs of less than 16 MiB, which a repack may join.
     """
 
     pack_count: int
@@ -198,6 +224,7 @@ class TensorStats:
     payload_nbytes: int
     file_nbytes: int
     loose_nbytes: int
+    small_pack_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +256,10 @@ class RefStore(Protocol):
         ...
 
 
+def _unpinned(digest: bytes) -> None:
+    """Do nothing: the pin of stores from which nothing is dropped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stores:
     """The three stores of one repository, and the write transaction they share."""
@@ -239,3 +270,9 @@ class Stores:
     transaction: Callable[[], AbstractContextManager[object]]
     """``with stores.transaction():`` makes all object, index and ref writes inside visible and
     durable in one step, or none of them. Nested use joins the outer one."""
+    lease: Callable[[], AbstractContextManager[object]] = nullcontext
+    """``with stores.lease():`` keeps all that is here, and that is put here, from being dropped as
+    garbage: for work that relies on it before a ref names it. Not to be begun inside a
+    transaction, where nothing is dropped."""
+    pin: Callable[[bytes], object] = _unpinned
+    """Keep a commit from being dropped as long as what is returned lives."""

@@ -8,16 +8,16 @@ import os
 import threading
 import weakref
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NewType, Protocol, Self, cast
 
 import lmdb
 
 from tensorvcs.errors import ClosedError, ObjectDamagedError, StateError, StorageError, with_hint
-from tensorvcs.storage.durable import step
+from tensorvcs.storage.durable import step, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 DATABASES = ("objects", "refs", "operations", "packs", "loose")
 """Databases made with a new environment; others are made when first named."""
@@ -27,6 +27,7 @@ MAX_DATABASES = 16
 # not map that much, less will do, and the map grows when half of it is used.
 _MAP_NBYTES = (4 << 40, 64 << 30, 4 << 30, 1 << 30, 256 << 20)
 _MAX_READERS = 1022
+_FULL_NBYTES = 16 << 20
 _WAIT_SECONDS = 60.0
 
 _DAMAGE = (
@@ -233,6 +234,21 @@ class LmdbEnvironment:
         """The size of the data file."""
         return (self.folder / "data.mdb").stat().st_size
 
+    @property
+    def free_nbytes(self) -> int:
+        """The bytes of the data file that hold nothing and are used by the next writers.
+
+        The file never becomes smaller: other processes have it mapped.
+        """
+        with self.read() as txn:
+            used = sum(txn.nbytes(db=Database(name)) for name in DATABASES)
+        return max(0, self._live().paged_nbytes() - used)
+
+    @property
+    def last_transaction(self) -> int:
+        """The number of the last write transaction that changed anything, of any process."""
+        return self._live().last_transaction()
+
     def close(self) -> None:
         """Give up this use of the environment; the last one closes the files."""
         self._release()
@@ -291,6 +307,9 @@ class _Shared:
             self.is_writable = writable or not exists
             with _guard_lifted() if self.is_abandoned else nullcontext():
                 self.environment = self._map()
+            if not exists:
+                # LMDB syncs its file, but not the name of it.
+                sync_folder(Path(self.path))
             self._cover_pages(data)
             try:
                 for name in DATABASES:
@@ -345,6 +364,15 @@ class _Shared:
         if self.environment is not None:
             self.environment.close()
             self.environment = None
+
+    def paged_nbytes(self) -> int:
+        assert self.environment is not None
+        last_page = int(self.environment.info()["last_pgno"])
+        return (last_page + 1) * int(self.environment.stat()["psize"])
+
+    def last_transaction(self) -> int:
+        assert self.environment is not None
+        return int(self.environment.info()["last_txnid"])
 
     def begin_read(self) -> Transaction:
         try:
@@ -485,6 +513,9 @@ class _Read:
             raise _translate(error, self._shared.path) from error
 
 
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What opening says on a network file system that cannot lock."""
+
 _REGISTRY: dict[tuple[int, int], _Shared] = {}
 _REGISTRY_LOCK = threading.RLock()
 
@@ -571,10 +602,25 @@ def _translate(error: lmdb.Error, path: str) -> StorageError | ObjectDamagedErro
     if isinstance(error, _DAMAGE):
         return ObjectDamagedError(f"the LMDB file in {path} is damaged: {error}")
     translated = StorageError(f"LMDB in {path}: {error}")
-    if isinstance(error, (lmdb.MapFullError, lmdb.DiskError)) or os.strerror(errno.ENOSPC) in str(
-        error
+    is_cut = os.strerror(errno.EIO) in str(error)  # as LMDB says of a write that ends too early
+    if (
+        isinstance(error, (lmdb.MapFullError, lmdb.DiskError))
+        or os.strerror(errno.ENOSPC) in str(error)
+        or (is_cut and _is_full(path))
     ):
+        if is_cut:
+            translated = StorageError(f"LMDB in {path}: {os.strerror(errno.ENOSPC)} ({error})")
         return with_hint(translated, "free space on the disk and try again")
     if isinstance(error, lmdb.ReadonlyError) or os.strerror(errno.EACCES) in str(error):
         return with_hint(translated, "check the permissions of the folder")
+    if any(os.strerror(number) in str(error) for number in _NO_LOCKS):
+        return with_hint(translated, "keep the repository on a local disk")
     return translated
+
+
+def _is_full(path: str) -> bool:
+    """Tell whether a disk has less room than LMDB writes at once."""
+    with suppress(OSError):
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize < _FULL_NBYTES
+    return False

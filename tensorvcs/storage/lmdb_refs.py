@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from tensorvcs.errors import RefChangedError
+from tensorvcs.errors import ObjectDamagedError, RefChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,18 @@ def _key(name: str) -> bytes | None:
     except UnicodeEncodeError:
         return None
     return key if 0 < len(key) <= _MAX_KEY_NBYTES else None
+
+
+def _name(key: bytes) -> str:
+    """Return the name of a key; of one that was damaged a name that no ref can have."""
+    return key.decode(errors="backslashreplace")
+
+
+def _number(key: bytes) -> int:
+    if len(key) != _NUMBER.size:
+        raise ObjectDamagedError(f"the operation log has an entry under the key {key.hex()}")
+    number: int = _NUMBER.unpack(key)[0]
+    return number
 
 
 class LmdbRefs:
@@ -49,7 +61,7 @@ class LmdbRefs:
         with self._environment.read() as txn, txn.cursor(db=database) as cursor:
             there = cursor.set_range(start) if start else cursor.first()
             while there and cursor.key().startswith(start):
-                found[cursor.key().decode()] = cursor.value()
+                found[_name(cursor.key())] = cursor.value()
                 there = cursor.next()
         return found
 
@@ -70,7 +82,7 @@ class LmdbRefs:
                     txn.put(change.name.encode(), change.after, db=refs)
             if operation is not None:
                 with txn.cursor(db=operations) as cursor:
-                    last = _NUMBER.unpack(cursor.key())[0] if cursor.last() else 0
+                    last = _number(cursor.key()) if cursor.last() else 0
                 txn.put(_NUMBER.pack(last + 1), operation, db=operations, append=True)
 
     def operations(self, limit: int | None = None) -> list[tuple[int, bytes]]:
@@ -79,6 +91,20 @@ class LmdbRefs:
         with self._environment.read() as txn, txn.cursor(db=database) as cursor:
             there = cursor.last()
             while there and (limit is None or len(found) < limit):
-                found.append((_NUMBER.unpack(cursor.key())[0], cursor.value()))
+                found.append((_number(cursor.key()), cursor.value()))
                 there = cursor.prev()
         return found
+
+    def forget_operations(self, before: int) -> None:
+        """Delete the records with a lower number than `before`; the newest one stays."""
+        database = self._environment.database(OPERATIONS_DATABASE)
+        with self._environment.write() as txn:
+            with txn.cursor(db=database) as cursor:
+                last = cursor.key() if cursor.last() else b""
+                forgotten = []
+                there = cursor.first()
+                while there and cursor.key() < min(_NUMBER.pack(before), last):
+                    forgotten.append(cursor.key())
+                    there = cursor.next()
+            for key in forgotten:
+                txn.delete(key, db=database)

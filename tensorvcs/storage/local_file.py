@@ -1,17 +1,15 @@
-"""One file beside the repository: read by ranges, or written whole or not at all."""
+"""One file beside the repository, read by ranges."""
 
 from __future__ import annotations
 
 import mmap
 import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tensorvcs.errors import StorageError
-from tensorvcs.storage import durable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -56,32 +54,3 @@ class LocalFile:
 
 def _mapped(descriptor: int) -> mmap.mmap:
     return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[Callable[[bytes], object]]:
-    """Write a file that appears under its name when the block ends, and survives a crash then.
-
-    Yields
-    ------
-    callable
-        Writes bytes behind those written before.
-
-    Raises
-    ------
-    StorageError
-        The system refused. An error inside the block leaves what was there before.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with temporary.open("wb", buffering=1 << 20) as file:
-            yield file.write
-        durable.publish(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(f"cannot write {path}: {error}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

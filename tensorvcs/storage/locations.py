@@ -19,7 +19,7 @@ import numpy as np
 from tensorvcs.errors import CorruptionError, InvalidInputError, SchemaMismatchError
 from tensorvcs.objects.tensor import array_bytes
 from tensorvcs.storage.mapped_pack import MappedRows
-from tensorvcs.storage.sources import ABSENT
+from tensorvcs.storage.sources import ABSENT, LOOSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tensorvcs.objects.schema import Schema
+
+    Fetch = Callable[[NDArray[np.uint32]], "tuple[Locations, int]"]
+    Mend = Callable[[NDArray[Any], NDArray[np.uint32]], "Locations | None"]
 
 TABLE_CACHE_NBYTES = 256 << 20
 """What the cached tables of one store may take together; the newest is always kept."""
@@ -37,6 +40,8 @@ _MAX_THREADS = 8
 # A row copy in Python costs 0.3 µs, a gather through a scratch array one more pass over memory.
 _LONG_ROW_NBYTES = 8 << 10
 _SCRATCH_NBYTES = 256 << 10
+# A batch may meet damage in several packs; each is mended as a whole.
+_MAX_MENDS = 8
 
 
 class Source(Protocol):
@@ -44,6 +49,10 @@ class Source(Protocol):
 
     def check_schema(self, schema: Schema) -> None:
         """Raise CorruptionError when no value here can be of `schema`."""
+        ...
+
+    def names(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """Return the digests of some values, shape (n, 32); zeros where nobody can tell."""
         ...
 
     def sizes(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
@@ -75,6 +84,16 @@ class Locations:
         return self.sources.nbytes + self.rows.nbytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """The locations of a table; the source of all of them, when it is one of rows; what fetches
+    those that are absent, when some are."""
+
+    at: Locations
+    only: MappedRows | None
+    fetch: Fetch | None
+
+
 class PackTable:
     """LocationTable over sources.
 
@@ -87,7 +106,10 @@ class PackTable:
         What `locations.sources` counts; it may grow, and never changes otherwise.
     fetch : callable, optional
         Of a partial clone: has absent values fetched, given their rows, and returns where they
-        are. Called with the absent ones of a batch together.
+        are and how many came. Called with the absent ones of a batch together.
+    mend : callable, optional
+        Has damaged values mended, given the sources and rows of a batch that cannot be read, and
+        returns where they are then; None when nothing was mended.
     """
 
     def __init__(
@@ -95,13 +117,12 @@ class PackTable:
         schema: Schema,
         locations: Locations,
         sources: Sequence[Source],
-        fetch: Callable[[NDArray[np.uint32]], Locations] | None = None,
+        fetch: Fetch | None = None,
+        mend: Mend | None = None,
     ) -> None:
         self._schema = schema
-        # Replaced as a whole, so that no thread sees one array with the other's successor.
-        self._at = locations
         self._sources = sources
-        self._only: MappedRows | None = None
+        self._mend = mend
         self._shape: tuple[int, ...] = ()
         if schema.is_fixed_shape:
             self._shape = schema.fixed_shape
@@ -111,12 +132,40 @@ class PackTable:
         used = _distinct(locations.sources)
         for number in used:
             sources[number].check_schema(schema)
-        if len(used) == 1 and isinstance(only := sources[used[0]], MappedRows):
-            self._only = only
-        self._fetch = fetch if ABSENT in used else None
+        # Replaced as a whole, so that no thread sees one part with the other's successor.
+        self._placed = self._place(locations, used, fetch)
 
     def __len__(self) -> int:
         return len(self._at)
+
+    @property
+    def _at(self) -> Locations:
+        return self._placed.at
+
+    def _place(self, at: Locations, used: Sequence[int], fetch: Fetch | None) -> _Placed:
+        """Return what is known of some locations; `used` are the sources in them."""
+        only = self._sources[used[0]] if len(used) == 1 else None
+        return _Placed(
+            at, only if isinstance(only, MappedRows) else None, fetch if ABSENT in used else None
+        )
+
+    def fetch(self, positions: NDArray[np.integer[Any]]) -> int:
+        """Have those values at some positions fetched that are absent; return how many came.
+
+        Raises
+        ------
+        IndexError
+            A position is outside of ``-len .. len - 1``.
+        ObjectNotFoundError
+            A value cannot be had.
+
+        Notes
+        -----
+        One request for all of them. Where no value of the column was absent when the table was
+        made, or all have come since, nothing is done.
+        """
+        placed = self._placed
+        return 0 if placed.fetch is None else self._present(placed, _as_positions(positions))[1]
 
     def read(
         self, positions: NDArray[np.integer[Any]], out: NDArray[Any] | None = None
@@ -144,14 +193,18 @@ class PackTable:
             `out` has another shape or dtype, or the schema has no fixed shape.
         SlabChecksumError, PackDamagedError
             Stored bytes are not what was stored; nothing of them is in `out`.
+        ObjectNotFoundError
+            A value was lost.
 
         Notes
         -----
         Rows kept as they are cost one gather from the memory map; compressed rows are decoded
         one by one. From 4 MiB on, the gather is shared by a few threads.
         """
-        at = self._at if self._fetch is None else self._present(_as_positions(positions))
-        rows = at.rows.take(_as_positions(positions))
+        placed = self._placed
+        if placed.fetch is not None:
+            placed, _ = self._present(placed, _as_positions(positions))
+        rows = placed.at.rows.take(_as_positions(positions))
         if not self._schema.is_fixed_shape:
             raise SchemaMismatchError(
                 "values have no one shape to be stacked in; read them as a list",
@@ -162,7 +215,27 @@ class PackTable:
             out = np.empty((count, *self._shape), self._dtype)
         else:
             self._check_out(out, count)
-        source = self._only
+        for _ in range(_MAX_MENDS):
+            try:
+                return self._fill(placed, positions, rows, out)
+            except CorruptionError:
+                mended = self._mended(placed, positions)
+                if mended is None:
+                    raise
+                placed = mended
+                rows = placed.at.rows.take(positions)
+        return self._fill(placed, positions, rows, out)
+
+    def _fill(
+        self,
+        placed: _Placed,
+        positions: NDArray[np.integer[Any]],
+        rows: NDArray[np.uint32],
+        out: NDArray[Any],
+    ) -> NDArray[Any]:
+        """Read the rows at some positions into `out`, and return it."""
+        count = len(rows)
+        source = placed.only
         if source is not None:
             source.ensure_rows(rows)
             if source.values is not None and count < self._parallel_count:
@@ -171,31 +244,46 @@ class PackTable:
                 _take_in_parts(source, rows, array_bytes(out).reshape(count, self._row_nbytes))
         elif count:
             flat = array_bytes(out).reshape(count, self._row_nbytes)
-            self._gather(at.sources.take(positions), rows, flat)
+            self._gather(placed.at.sources.take(positions), rows, flat)
         return out
 
-    def _present(self, positions: NDArray[np.integer[Any]]) -> Locations:
-        """Return the locations once the values at some positions are here.
+    def _mended(self, placed: _Placed, positions: NDArray[np.integer[Any]]) -> _Placed | None:
+        """Return the locations once damage at some positions was mended, None when it was not."""
+        if self._mend is None:
+            return None
+        wanted = np.unique(np.arange(len(self)).take(positions))
+        found = self._mend(placed.at.sources[wanted], placed.at.rows[wanted])
+        return None if found is None else self._put(wanted, found, placed.fetch)
+
+    def _put(self, wanted: NDArray[np.intp], found: Locations, fetch: Fetch | None) -> _Placed:
+        """Note where the values at some positions are now."""
+        for number in _distinct(found.sources):
+            self._sources[number].check_schema(self._schema)
+        # Others may have found more meanwhile.
+        at = self._at
+        sources = at.sources.astype(np.promote_types(at.sources.dtype, found.sources.dtype))
+        rows = at.rows.copy()
+        sources[wanted], rows[wanted] = found.sources, found.rows
+        used = [ABSENT, LOOSE] if bool((sources == ABSENT).any()) else _distinct(sources)
+        made = self._placed = self._place(Locations(sources, rows), used, fetch)
+        return made
+
+    def _present(self, placed: _Placed, positions: NDArray[np.integer[Any]]) -> tuple[_Placed, int]:
+        """Return the locations once the values at some positions are here, and how many came.
 
         Notes
         -----
         Copies the locations when values were fetched: 6 bytes a sample of the column, next to
-        nothing beside the fetch.
+        nothing beside the fetch. Of two threads that do so at once, one may forget what the other
+        has found, and look it up again.
         """
-        assert self._fetch is not None
-        at = self._at
-        wanted = np.unique(np.arange(len(at)).take(positions))
-        wanted = wanted[at.sources[wanted] == ABSENT]
-        if not len(wanted):
-            return at
-        found = self._fetch(at.rows[wanted])
-        for number in _distinct(found.sources):
-            self._sources[number].check_schema(self._schema)
-        sources = at.sources.astype(np.promote_types(at.sources.dtype, found.sources.dtype))
-        rows = at.rows.copy()
-        sources[wanted], rows[wanted] = found.sources, found.rows
-        made = self._at = Locations(sources, rows)
-        return made
+        at, fetch = placed.at, placed.fetch
+        is_absent = at.sources.take(positions) == ABSENT
+        if fetch is None or not is_absent.any():
+            return placed, 0
+        wanted = np.unique(positions[is_absent].astype(np.intp) % len(at))
+        found, count = fetch(at.rows[wanted])
+        return self._put(wanted, found, fetch), count
 
     def _check_out(self, out: NDArray[Any], count: int) -> None:
         expected = (count, *self._shape)
@@ -258,13 +346,72 @@ class PackTable:
         SlabChecksumError, PackDamagedError
             Stored bytes are not what was stored.
         """
-        at = self._at if self._fetch is None else self._present(_as_positions(positions))
-        rows = at.rows.take(_as_positions(positions)).tolist()
-        numbers = at.sources.take(positions).tolist()
+        placed = self._placed
+        if placed.fetch is not None:
+            placed, _ = self._present(placed, _as_positions(positions))
+        _as_positions(positions)
+        for _ in range(_MAX_MENDS):
+            try:
+                return self._values(placed, positions)
+            except CorruptionError:
+                mended = self._mended(placed, positions)
+                if mended is None:
+                    raise
+                placed = mended
+        return self._values(placed, positions)
+
+    def _values(self, placed: _Placed, positions: NDArray[np.integer[Any]]) -> list[Any]:
+        rows = placed.at.rows.take(positions).tolist()
+        numbers = placed.at.sources.take(positions).tolist()
         sources, schema = self._sources, self._schema
         return [
             sources[number].value(schema, row) for number, row in zip(numbers, rows, strict=True)
         ]
+
+    def view(self, start: int, stop: int, *, is_private: bool = False) -> NDArray[Any] | None:
+        """Return the values of a range without copying them.
+
+        Parameters
+        ----------
+        start, stop : int
+            ``0 <= start <= stop <= len``.
+        is_private : bool
+            Map the values anew, so that they can be written to: a write copies its page, and is
+            seen through the returned array alone.
+
+        Returns
+        -------
+        ndarray, shape (stop - start, *shape), dtype of the schema, or None
+            Read-only unless private. None where the values are compressed, loose, absent, in
+            several packs, or in another order than that of the keys.
+
+        Raises
+        ------
+        SlabChecksumError, PackDamagedError
+            Stored bytes are not what was stored.
+
+        Notes
+        -----
+        Reads the range once where it was not checked before. The array keeps the memory map
+        alive, and with it the bytes of a pack that is removed.
+        """
+        if not self._schema.is_fixed_shape or start == stop:
+            return None
+        numbers = _distinct(self._at.sources[start:stop])
+        rows = self._at.rows[start:stop]
+        source = self._sources[numbers[0]]
+        if len(numbers) > 1 or not isinstance(source, MappedRows) or source.values is None:
+            return None
+        if not bool((rows[1:] == rows[:-1] + np.uint32(1)).all()):
+            return None
+        source.ensure_rows(rows[:1])
+        source.slabs.ensure_many(
+            np.arange(rows[0] // source.slab_rows, rows[-1] // source.slab_rows + 1)
+        )
+        first = int(rows[0])
+        if is_private:
+            return source.private_rows(first, first + len(rows))
+        return source.values[first : first + len(rows)]
 
 
 def _as_positions(positions: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:

@@ -1,14 +1,19 @@
 """Read one sealed pack through a memory map, past HDF5.
 
 Every stretch of the file is checked against its checksum when this process touches it first,
-before any byte of it is handed out.
+before any byte of it is handed out. A touch of a page that the file has no more is a signal that
+ends the process, so the length of the file is asked for before each read, and pages are brought
+in by a call that can fail. What remains is a file cut in the microseconds between the two, and a
+disk that fails to give back a page that the kernel had dropped after its check.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from bisect import bisect_right
+from contextlib import nullcontext, suppress
 from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -18,14 +23,14 @@ import xxhash
 
 from tensorvcs.errors import CorruptionError, PackDamagedError, SlabChecksumError
 from tensorvcs.objects.dtype import dtype_from_name
+from tensorvcs.objects.sorted_digests import digest_prefixes
 from tensorvcs.objects.tensor import array_bytes, value_from_data
 from tensorvcs.storage import codecs
 from tensorvcs.storage.hdf5_pack import NUMBERS_BLOCK_NBYTES, rest_checksum
 from tensorvcs.storage.pack_index import DIRECTORY_BLOCK_ROWS
-from tensorvcs.storage.sorted_digests import digest_prefixes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,6 +42,10 @@ if TYPE_CHECKING:
 _BULK_SHARE = 64
 _FEW = 16
 _NAMED_DIGESTS = 3
+# Of Linux 5.14; Python has no name for it yet.
+_MADV_POPULATE_READ = 22
+_EHWPOISON = 133
+_UNREADABLE = {errno.EFAULT, errno.EIO, _EHWPOISON}
 
 
 class MappedPack:
@@ -62,7 +71,9 @@ class MappedPack:
         self.record = record
         try:
             with path.open("rb") as file:
-                self._check_size(os.fstat(file.fileno()).st_size)
+                status = os.fstat(file.fileno())
+                self._check_size(status.st_size)
+                self.file_number = status.st_dev, status.st_ino
                 self.map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         except OSError as error:
             raise PackDamagedError(f"pack {path.name} cannot be opened: {error}") from error
@@ -73,7 +84,7 @@ class MappedPack:
             for i, d in enumerate(record.datasets)
         )
         self._digest_blocks = CheckedBlocks(self, record.digests, "digest block")
-        self._row_blocks = CheckedBlocks(self, record.rows, "row block")
+        self._row_blocks = CheckedBlocks(self, record.rows, "row block", self._names_in_block)
         self._digests_at = int(record.digests.starts[0])
         self._rows_at = int(record.rows.starts[0])
         count = record.digest_count
@@ -97,15 +108,31 @@ class MappedPack:
     def check_length(self) -> None:
         """Raise PackDamagedError when the file was cut since it was mapped.
 
-        A touch of a page that is gone would be a bus error. A file that was removed keeps its
-        pages.
+        A touch of a page that is gone would be a bus error. A file that was removed, or another
+        one put in its place, changes nothing: the map holds on to its own. A third of a
+        microsecond.
         """
         try:
-            self._check_size(self.path.stat().st_size)
-        except FileNotFoundError:
-            return
+            found = self.map.size()
         except OSError as error:
             raise PackDamagedError(f"pack {self.path.name} cannot be read: {error}") from error
+        if found != self.record.file_nbytes:
+            self._check_size(found)
+
+    def bring_in(self, start: int, nbytes: int) -> None:
+        """Read a stretch of the file into memory; PackDamagedError when the disk does not give it.
+
+        Where the kernel has no such call, the touch that follows brings it in.
+        """
+        first = start - start % mmap.PAGESIZE
+        try:
+            self.map.madvise(_MADV_POPULATE_READ, first, start + nbytes - first)
+        except OSError as error:
+            if error.errno in _UNREADABLE:
+                raise PackDamagedError(
+                    f"pack {self.path.name}: the disk does not give bytes {start} to "
+                    f"{start + nbytes}: {os.strerror(error.errno or 0)}"
+                ) from error
 
     def find(self, digest: bytes) -> tuple[int, int] | None:
         """Return (dataset, row) of one digest, or None; touches one block of the directory.
@@ -115,6 +142,7 @@ class MappedPack:
         SlabChecksumError
             The block is damaged.
         """
+        self.check_length()
         if self._fences is None:
             self._fences = self.record.fences.tolist()
         prefix = int.from_bytes(digest[:8], "big")
@@ -141,7 +169,10 @@ class MappedPack:
         return None
 
     def locate(
-        self, digests: NDArray[np.uint8], prefixes: NDArray[np.uint64]
+        self,
+        digests: NDArray[np.uint8],
+        prefixes: NDArray[np.uint64],
+        problems: list[CorruptionError] | None = None,
     ) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
         """Find many digests.
 
@@ -150,6 +181,8 @@ class MappedPack:
         digests : ndarray, shape (n, 32), uint8
         prefixes : ndarray, shape (n,), uint64
             Of `digests`, in ascending order.
+        problems : list, optional
+            Takes what is wrong with the directory; what can be found beside it is.
 
         Returns
         -------
@@ -160,11 +193,23 @@ class MappedPack:
 
         Raises
         ------
-        SlabChecksumError
-            A block of the directory is damaged.
+        SlabChecksumError, PackDamagedError
+            A block of the directory is damaged, and `problems` is not given.
         """
+        if problems is None:
+            return self._locate(digests, prefixes)
+        try:
+            return self._locate(digests, prefixes)
+        except CorruptionError as error:
+            problems.append(error)
+        return self._locate_few(digests, skip_damage=True)
+
+    def _locate(
+        self, digests: NDArray[np.uint8], prefixes: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
         if len(digests) <= _FEW:
             return self._locate_few(digests)
+        self.check_length()
         count = len(self)
         if len(digests) * _BULK_SHARE >= count:
             self._digest_blocks.ensure_all()
@@ -193,10 +238,14 @@ class MappedPack:
         return found, self.rows[entries]
 
     def _locate_few(
-        self, digests: NDArray[np.uint8]
+        self, digests: NDArray[np.uint8], *, skip_damage: bool = False
     ) -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
         """Find digests one by one, which is quicker for few of them."""
-        hits = [(i, hit) for i, digest in enumerate(digests) if (hit := self.find(bytes(digest)))]
+        hits = []
+        for i, digest in enumerate(digests):
+            with suppress(CorruptionError) if skip_damage else nullcontext():
+                if hit := self.find(bytes(digest)):
+                    hits.append((i, hit))
         found = np.array([i for i, _ in hits], np.intp)
         return found, np.array([hit for _, hit in hits], np.uint32).reshape(len(hits), 2)
 
@@ -221,18 +270,46 @@ class MappedPack:
             high = np.where(is_above, middle, high)
         return low
 
-    def digests_of(self, dataset: int, first: int, stop: int) -> list[bytes]:
-        """Return the digests of some rows of a dataset; reads the whole directory."""
-        return [bytes(digest) for digest in self.row_digests(dataset)[first:stop]]
+    def row_digests(self, dataset: int, *, skip_damage: bool = False) -> NDArray[np.uint8]:
+        """Return the digests of a dataset in order of its rows, shape (row_count, 32).
 
-    def row_digests(self, dataset: int) -> NDArray[np.uint8]:
-        """Return the digests of a dataset in order of its rows, shape (row_count, 32)."""
-        self._digest_blocks.ensure_all()
-        self._row_blocks.ensure_all()
-        chosen = np.nonzero(self.rows[:, 0] == dataset)[0]
-        ordered = np.empty((len(chosen), 32), np.uint8)
-        ordered[self.rows[chosen, 1]] = self.digests[chosen]
+        With `skip_damage` the digests that stand in damaged blocks of the directory are zeros.
+        """
+        self.check_length()
+        ordered = np.zeros((self.datasets[dataset].row_count, 32), np.uint8)
+        blocks = range(len(self._digest_blocks))
+        if skip_damage:
+            blocks_sound = [b for b in blocks if self._is_block_sound(b)]
+        else:
+            self._digest_blocks.ensure_all()
+            self._row_blocks.ensure_all()
+        if not skip_damage or len(blocks_sound) == len(blocks):
+            chosen = np.nonzero(self.rows[:, 0] == dataset)[0]
+            ordered[self.rows[chosen, 1]] = self.digests[chosen]
+            return ordered
+        for block in blocks_sound:
+            entries = self._entries_of(block)
+            rows, digests = self.rows[entries], self.digests[entries]
+            chosen = np.nonzero(rows[:, 0] == dataset)[0]
+            ordered[rows[chosen, 1]] = digests[chosen]
         return ordered
+
+    def _entries_of(self, block: int) -> slice:
+        low = block * DIRECTORY_BLOCK_ROWS
+        return slice(low, min(low + DIRECTORY_BLOCK_ROWS, len(self)))
+
+    def _is_block_sound(self, block: int) -> bool:
+        try:
+            self._digest_blocks.ensure(block)
+            self._row_blocks.ensure(block)
+        except CorruptionError:
+            return False
+        return True
+
+    def _names_in_block(self, block: int) -> NDArray[np.uint8]:
+        """Return the digests in a block of the directory."""
+        self._digest_blocks.ensure(block)
+        return self.digests[self._entries_of(block)]
 
     def problems(self) -> Iterator[CorruptionError]:
         """Yield what is wrong with the file: its size, and every stretch by its checksum."""
@@ -268,14 +345,18 @@ class CheckedBlocks:
     """Stretches of a pack, each checked at its first touch."""
 
     def __init__(
-        self, pack: MappedPack, blocks: Blocks, name: str, dataset: MappedRows | None = None
+        self,
+        pack: MappedPack,
+        blocks: Blocks,
+        name: str,
+        names_in: Callable[[int], NDArray[np.uint8]] | None = None,
     ) -> None:
         self.blocks = blocks
         self.is_verified = np.zeros(len(blocks), np.bool_)
         self.are_all_verified = not len(blocks)
         self._pack = pack
         self._name = name
-        self._dataset = dataset
+        self._names_in = names_in
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -303,6 +384,7 @@ class CheckedBlocks:
         pack, blocks = self._pack, self.blocks
         pack.check_length()
         start, size = int(blocks.starts[block]), int(blocks.sizes[block])
+        pack.bring_in(start, size)
         found = xxhash.xxh3_64_intdigest(pack.view[start : start + size])
         if found != blocks.checks[block]:
             raise self._damage(block, found)
@@ -333,14 +415,14 @@ class CheckedBlocks:
             f"pack {self._pack.path.name}, {self._name} {block} does not have its checksum: "
             f"found {found:016x}, expected {int(self.blocks.checks[block]):016x}"
         )
-        if self._dataset is None:
+        if self._names_in is None:
             return SlabChecksumError(text)
-        first, stop = self._dataset.rows_of_slab(block)
-        text += f"; it holds {stop - first} samples"
         try:
-            digests = self._pack.digests_of(self._dataset.ordinal, first, stop)
+            names = self._names_in(block)
         except CorruptionError:
             return SlabChecksumError(text)
+        digests = [digest.tobytes() for digest in names if digest.any()]
+        text += f"; it holds {len(names)} samples"
         shown = ", ".join(digest.hex()[:12] for digest in digests[:_NAMED_DIGESTS])
         more = ", …" if len(digests) > _NAMED_DIGESTS else ""
         return SlabChecksumError(f"{text}: {shown}{more}", tuple(digests))
@@ -358,9 +440,11 @@ class MappedRows:
         self.dtype = dtype_from_name(record.layout.dtype)
         self.row_nbytes = prod(self.shape) * self.dtype.itemsize
         self.slab_rows = record.slab_rows
-        self.slabs = CheckedBlocks(pack, record.slabs, f"slab of {record.path}", self)
+        self.slabs = CheckedBlocks(
+            pack, record.slabs, f"slab of {record.path}", self._names_in_slab
+        )
         self.checked = [self.slabs]
-        self._pack = pack
+        self.pack = pack
         self._frames: dict[int, codecs.RowFrame] = {}
         self._runs: list[tuple[int, NDArray[np.uint8]]] = []
         self.values: NDArray[Any] | None = None
@@ -377,7 +461,7 @@ class MappedRows:
             first = low * self.slab_rows
             count = min(high * self.slab_rows, self.row_count) - first
             at = int(starts[low])
-            rows = self._pack.content[at : at + count * self.row_nbytes]
+            rows = self.pack.content[at : at + count * self.row_nbytes]
             self._runs.append((first, rows.reshape(count, self.row_nbytes)))
         if len(self._runs) == 1:
             values = self._runs[0][1].view(self.dtype).reshape(self.row_count, *self.shape)
@@ -385,24 +469,77 @@ class MappedRows:
             if values.flags.aligned:
                 self.values = values
 
+    def private_rows(self, first: int, stop: int) -> NDArray[Any] | None:
+        """Map rows, whose slabs were checked, copy-on-write: shape (stop - first, *shape).
+
+        None when the file was removed, or another is in its place: what was checked is in the
+        other map alone.
+
+        Raises
+        ------
+        PackDamagedError
+            The file cannot be mapped.
+        """
+        assert self.values is not None
+        at = int(self.slabs.blocks.starts[0]) + first * self.row_nbytes
+        nbytes = (stop - first) * self.row_nbytes
+        offset = at % mmap.ALLOCATIONGRANULARITY
+        try:
+            with self.pack.path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if (status.st_dev, status.st_ino) != self.pack.file_number:
+                    return None
+                self.pack.check_length()
+                mapped = mmap.mmap(
+                    file.fileno(), offset + nbytes, access=mmap.ACCESS_COPY, offset=at - offset
+                )
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise PackDamagedError(
+                f"pack {self.pack.path.name} cannot be mapped: {error}"
+            ) from error
+        return np.ndarray((stop - first, *self.shape), self.dtype, mapped, offset)
+
     def sizes(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return the bytes of some rows, shape (n,)."""
         return np.full(len(rows), self.row_nbytes, np.int64)
+
+    def names(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """Return the digests of some rows, zeros where the directory is damaged."""
+        found: NDArray[np.uint8] = self.pack.row_digests(self.ordinal, skip_damage=True)[rows]
+        return found
 
     def rows_of_slab(self, slab: int) -> tuple[int, int]:
         """Return the first row of a slab and the one after its last."""
         first = slab * self.slab_rows
         return first, min(first + self.slab_rows, self.row_count)
 
+    def _names_in_slab(self, slab: int) -> NDArray[np.uint8]:
+        first, stop = self.rows_of_slab(slab)
+        return self.pack.row_digests(self.ordinal, skip_damage=True)[first:stop]
+
     def slab(self, slab: int) -> memoryview:
         """Return the bytes of a slab, which was checked, as they are stored."""
         at, size = int(self.slabs.blocks.starts[slab]), int(self.slabs.blocks.sizes[slab])
-        return self._pack.view[at : at + size]
+        return self.pack.view[at : at + size]
 
     def ensure_rows(self, rows: NDArray[np.integer[Any]]) -> None:
         """Check the slabs of some rows."""
+        self.pack.check_length()
         if not self.slabs.are_all_verified:
             self.slabs.ensure_many(rows // self.slab_rows)
+
+    def stretch(self, first: int, stop: int) -> NDArray[np.uint8] | None:
+        """Return neighbouring rows, whose slabs were checked, as they lie in the map.
+
+        Shape (n, row_nbytes), read-only. None when they are compressed, or do not lie together.
+        """
+        for start, run in self._runs:
+            if start <= first and stop <= start + len(run):
+                rows: NDArray[np.uint8] = run[first - start : stop - start]
+                return rows
+        return None
 
     def take(self, rows: NDArray[np.integer[Any]], out: NDArray[np.uint8]) -> None:
         """Copy rows, whose slabs were checked, to `out`, shape (n, row_nbytes).
@@ -445,6 +582,7 @@ class MappedRows:
         ------
         SlabChecksumError, PackDamagedError
         """
+        self.pack.check_length()
         self.slabs.ensure(row // self.slab_rows)
         if len(self._runs) == 1:
             out[:] = self._runs[0][1][row]
@@ -467,13 +605,17 @@ class MappedFrames:
         self.ordinal = ordinal
         self.layout: Layout = record.layout
         self.row_count = record.row_count
-        self._pack = pack
+        self.pack = pack
         self._slab_nbytes = record.slab_nbytes
-        self.slabs = CheckedBlocks(pack, record.slabs, f"slab of {record.path}")
-        self._offset_blocks = CheckedBlocks(
-            pack, record.offsets, f"block of offsets of {record.path}"
+        self.slabs = CheckedBlocks(
+            pack, record.slabs, f"slab of {record.path}", self._names_in_slab
         )
-        self._shape_blocks = CheckedBlocks(pack, record.shapes, f"block of shapes of {record.path}")
+        self._offset_blocks = CheckedBlocks(
+            pack, record.offsets, f"block of offsets of {record.path}", self._names_at_offsets
+        )
+        self._shape_blocks = CheckedBlocks(
+            pack, record.shapes, f"block of shapes of {record.path}", self._names_of_shapes
+        )
         self.checked = [self.slabs, self._offset_blocks, self._shape_blocks]
         self._offsets: NDArray[np.uint64] = np.frombuffer(
             pack.map, "<u8", self.row_count + 1, int(record.offsets.starts[0])
@@ -485,16 +627,41 @@ class MappedFrames:
                 pack.map, "<u8", self.row_count * ndim, int(record.shapes.starts[0])
             ).reshape(self.row_count, ndim)
 
+    def names(self, rows: NDArray[np.integer[Any]] | slice) -> NDArray[np.uint8]:
+        """Return the digests of some values, zeros where the directory is damaged."""
+        return self.pack.row_digests(self.ordinal, skip_damage=True)[rows]
+
+    def _names_in_slab(self, slab: int) -> NDArray[np.uint8]:
+        """Return the digests of the values that have bytes in a slab; needs all offsets."""
+        self._offset_blocks.ensure_all()
+        low, high = slab * self._slab_nbytes, (slab + 1) * self._slab_nbytes
+        first = int(np.searchsorted(self._offsets[1:], low, "right"))
+        stop = int(np.searchsorted(self._offsets[:-1], high, "left"))
+        return self.names(slice(first, stop))
+
+    def _names_at_offsets(self, block: int) -> NDArray[np.uint8]:
+        """Return the digests of the values that begin or end at an offset of a block."""
+        count = NUMBERS_BLOCK_NBYTES // 8
+        return self.names(slice(max(0, block * count - 1), (block + 1) * count))
+
+    def _names_of_shapes(self, block: int) -> NDArray[np.uint8]:
+        """Return the digests of the values with an extent in a block of shapes."""
+        low, high = block * NUMBERS_BLOCK_NBYTES, (block + 1) * NUMBERS_BLOCK_NBYTES
+        width = 8 * self.layout.ndim
+        return self.names(slice(low // width, -(-high // width)))
+
     def shape(self, row: int) -> tuple[int, ...]:
         """Return the shape of one value."""
         if self._shapes is None:
             return ()
+        self.pack.check_length()
         width = 8 * self.layout.ndim
         self._shape_blocks.ensure_range(row * width, (row + 1) * width)
         return tuple(self._shapes[row].tolist())
 
     def sizes(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return the bytes of some values as they are stored, shape (n,); checks their offsets."""
+        self.pack.check_length()
         self._offset_blocks.ensure_many(8 * rows // NUMBERS_BLOCK_NBYTES)
         self._offset_blocks.ensure_many(8 * (rows + 1) // NUMBERS_BLOCK_NBYTES)
         return (self._offsets[rows + 1] - self._offsets[rows]).astype(np.int64)
@@ -510,11 +677,12 @@ class MappedFrames:
         ------
         SlabChecksumError, PackDamagedError
         """
+        self.pack.check_length()
         self._offset_blocks.ensure_range(8 * row, 8 * row + 16)
         low, high = int(self._offsets[row]), int(self._offsets[row + 1])
         size, blocks = self._slab_nbytes, self.slabs.blocks
         if not low <= high <= size * len(blocks):
-            raise PackDamagedError(f"pack {self._pack.path.name}: value {row} lies outside of it")
+            raise PackDamagedError(f"pack {self.pack.path.name}: value {row} lies outside of it")
         parts = []
         at = low
         while at < high:
@@ -522,7 +690,7 @@ class MappedFrames:
             self.slabs.ensure(slab)
             count = min(size - inside, high - at)
             start = int(blocks.starts[slab]) + inside
-            parts.append(self._pack.view[start : start + count])
+            parts.append(self.pack.view[start : start + count])
             at += count
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
@@ -541,7 +709,7 @@ class MappedFrames:
             expected = prod(self.shape(row)) * dtype_from_name(self.layout.dtype).itemsize
             if nbytes != expected:
                 raise PackDamagedError(
-                    f"pack {self._pack.path.name}: value {row} has {nbytes} bytes, "
+                    f"pack {self.pack.path.name}: value {row} has {nbytes} bytes, "
                     f"expected {expected}"
                 )
         data = np.empty(nbytes, np.uint8)
@@ -578,7 +746,7 @@ class MappedFrames:
             expected = prod(shape) * dtype_from_name(layout.dtype).itemsize
             if len(data) != expected:
                 raise PackDamagedError(
-                    f"pack {self._pack.path.name}: value {row} of shape {shape} has "
+                    f"pack {self.pack.path.name}: value {row} of shape {shape} has "
                     f"{len(data)} bytes, expected {expected}"
                 )
         return value_from_data(layout.kind, layout.dtype, shape, data)
@@ -589,7 +757,7 @@ class MappedFrames:
         data = self.data(row)
         if len(data) != len(out):
             raise PackDamagedError(
-                f"pack {self._pack.path.name}: value {row} has {len(data)} bytes, "
+                f"pack {self.pack.path.name}: value {row} has {len(data)} bytes, "
                 f"expected {len(out)}"
             )
         out[:] = np.frombuffer(data, np.uint8)

@@ -77,6 +77,12 @@ class MemoryTable:
     def read_list(self, positions: NDArray[np.integer[Any]]) -> list[Any]:
         return [_fresh(self._values[position]) for position in positions.tolist()]
 
+    def fetch(self, positions: NDArray[np.integer[Any]]) -> int:
+        return 0
+
+    def view(self, start: int, stop: int, *, is_private: bool = False) -> NDArray[Any] | None:
+        return None
+
 
 class MemoryTensors:
     """TensorStore in a dict."""
@@ -113,6 +119,9 @@ class MemoryTensors:
         for digest, value in zip(array_to_digests(digests), values, strict=True):
             self._unsealed[digest] = _fresh(value)
             self._unsealed_nbytes += value.nbytes if hasattr(value, "nbytes") else len(value)
+
+    def fetch(self, digests: NDArray[np.uint8]) -> int:
+        return 0
 
     def sizes(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         values = [self._value(digest) for digest in array_to_digests(digests)]

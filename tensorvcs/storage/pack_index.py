@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from tensorvcs.errors import ObjectDamagedError
+from tensorvcs.errors import DigestMismatchError, ObjectDamagedError
+from tensorvcs.objects.digest import hash_rows
 from tensorvcs.objects.encoding import decode_object, encode_object
+from tensorvcs.objects.tensor import value_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,6 +39,7 @@ _SIZES = struct.Struct("<II")
 _RECORD_KIND = "pack"
 _RECORD_VERSION = 1
 _EMPTY = np.zeros(0, np.uint64)
+_SIZED_TOGETHER = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +334,14 @@ class PackIndex:
                 there = cursor.next()
             return found
 
+    def loose_sizes(self, digests: Sequence[bytes]) -> NDArray[np.int64]:
+        """Return the bytes of loose values, heads and checksums included, shape (n,)."""
+        sizes = np.zeros(len(digests), np.int64)
+        for low in range(0, len(digests), _SIZED_TOGETHER):
+            found = self.loose(digests[low : low + _SIZED_TOGETHER])
+            sizes[low : low + len(found)] = [len(content or b"") for content in found]
+        return sizes
+
     def change(
         self,
         *,
@@ -399,29 +410,51 @@ def encode_loose(value: LooseValue) -> bytes:
     return content + _CHECK.pack(xxhash.xxh3_64_intdigest(content))
 
 
+# The checksum of a loose value does not cover its key, so that of each value its name is checked
+# when this process reads it first; it need not be again while the checksum is the same.
+_NAMED: dict[bytes, int] = {}
+_MAX_NAMED = 1 << 16
+
+
 def decode_loose(digest: bytes, content: bytes) -> LooseValue:
-    """Read what `encode_loose` wrote.
+    """Read what `encode_loose` wrote under a digest.
 
     Raises
     ------
     ObjectDamagedError
         The bytes are not the ones that were written.
+    DigestMismatchError
+        They are those of another value: its record came under this name.
     """
     end = len(content) - _CHECK.size
     if end < _LOOSE_HEAD.size or (
         _CHECK.unpack_from(content, end)[0] != xxhash.xxh3_64_intdigest(content[:end])
     ):
         raise ObjectDamagedError(
-            f"the loose value {digest.hex()} does not have the checksum it was written with"
+            f"the loose value {digest.hex()} does not have the checksum it was written with",
+            (digest,),
         )
     form, kind, name_nbytes, ndim = _LOOSE_HEAD.unpack_from(content)
     at = _LOOSE_HEAD.size + name_nbytes
     if form != _LOOSE_FORMAT or kind >= len(_LOOSE_KINDS) or at + 8 * ndim > end:
-        raise ObjectDamagedError(f"the loose value {digest.hex()} has the format {form}")
-    return LooseValue(
+        raise ObjectDamagedError(f"the loose value {digest.hex()} has the format {form}", (digest,))
+    value = LooseValue(
         _LOOSE_KINDS[kind],
         content[_LOOSE_HEAD.size : at].decode("ascii", "replace"),
         struct.unpack_from(f"<{ndim}Q", content, at),
         content[at + 8 * ndim : end],
         kind == _LOOSE_ROW,
     )
+    check = _CHECK.unpack_from(content, end)[0]
+    if _NAMED.get(digest) != check:
+        header = value_header(value.kind, value.dtype, value.shape, len(value.data))
+        found = hash_rows(header, np.frombuffer(value.data, np.uint8).reshape(1, -1)).tobytes()
+        if found != digest:
+            raise DigestMismatchError(
+                f"the loose value {digest.hex()} is another value, which hashes to {found.hex()}",
+                (digest,),
+            )
+        if len(_NAMED) >= _MAX_NAMED:
+            _NAMED.clear()
+        _NAMED[digest] = check
+    return value

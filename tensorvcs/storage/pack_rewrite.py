@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from tensorvcs.errors import (
     SlabChecksumError,
 )
 from tensorvcs.objects.digest import digests_to_array, hash_rows
+from tensorvcs.objects.sorted_digests import DigestSet, sort_digests
 from tensorvcs.objects.tensor import digest_value, value_header
 from tensorvcs.storage import codecs
 from tensorvcs.storage.hdf5_pack import (
@@ -24,7 +26,6 @@ from tensorvcs.storage.hdf5_pack import (
     small_metadata_nbytes,
 )
 from tensorvcs.storage.mapped_pack import MappedFrames, MappedPack, MappedRows
-from tensorvcs.storage.sorted_digests import DigestSet, sort_digests
 from tensorvcs.storage.unsealed import path_key
 
 if TYPE_CHECKING:
@@ -73,10 +74,48 @@ def merge_packs(
                 for dataset in frames:
                     _copy_frames(dataset, rows_of[dataset], names[dataset], by_frames)
             writer.close_dataset()
+            for pack in packs:
+                forget_pages(pack)
     except BaseException:
         writer.abort()
         raise
     return writer.finish()
+
+
+def forget_pages(pack: MappedPack) -> None:
+    """Let the system take the memory that was read of a pack; what reads it again finds it."""
+    with suppress(AttributeError, OSError, ValueError):
+        pack.map.madvise(mmap.MADV_DONTNEED)
+
+
+class PackRewriting:
+    """A pack written anew without some values, which is not in the index yet.
+
+    Parameters
+    ----------
+    sealed : SealedPack or None
+        The new pack; None when nothing is left.
+    replace : callable
+        Put it in the place of the old one; False when that is gone.
+    """
+
+    def __init__(self, sealed: SealedPack | None, replace: Callable[[], bool]) -> None:
+        self._sealed = sealed
+        self._replace = replace
+
+    @property
+    def file_nbytes(self) -> int:
+        """The bytes of the new file; 0 when nothing is left."""
+        return 0 if self._sealed is None else self._sealed.record.file_nbytes
+
+    def commit(self) -> bool:
+        """Put it in the place of the old one, in the transaction that is open."""
+        return self._replace()
+
+    def abandon(self) -> None:
+        """Remove the new file."""
+        if self._sealed is not None:
+            self._sealed.remove()
 
 
 def _wanted(
@@ -119,26 +158,51 @@ def _copy_frames(
 def wrong_digests(pack: MappedPack) -> Iterator[CorruptionError]:
     """Yield the values of a pack that do not hash to their names; damaged slabs are left out."""
     for dataset in pack.datasets:
+        names = pack.row_digests(dataset.ordinal, skip_damage=True)
+        rows = np.nonzero(names.any(axis=1))[0]
+        for problem in wrong_rows(dataset, rows, names[rows]):
+            if not isinstance(problem, SlabChecksumError):  # reported by its checksum
+                yield problem
+
+
+def wrong_rows(
+    dataset: MappedRows | MappedFrames, rows: NDArray[np.intp], names: NDArray[np.uint8]
+) -> Iterator[CorruptionError]:
+    """Yield what is wrong with some values of a dataset, given in rising order of their rows.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n,), intp
+    names : ndarray, shape (n, 32), uint8
+        What they should hash to.
+    """
+    if isinstance(dataset, MappedRows):
+        slabs = rows // dataset.slab_rows
+        edges = np.nonzero(slabs[1:] != slabs[:-1])[0] + 1
+    else:
+        edges = np.arange(1, len(rows))
+    last = ""
+    for part, expected in zip(np.split(rows, edges), np.split(names, edges), strict=True):
+        if not len(part):
+            continue
         try:
-            names = pack.row_digests(dataset.ordinal)
-        except CorruptionError:
-            continue  # reported by its checksum
-        step = dataset.slab_rows if isinstance(dataset, MappedRows) else 1
-        for low in range(0, dataset.row_count, step):
-            rows = np.arange(low, min(low + step, dataset.row_count))
-            try:
-                found = row_digests(dataset, rows)
-            except SlabChecksumError:
-                continue  # reported by its checksum
-            except PackDamagedError as error:
+            found = row_digests(dataset, part)
+        except (SlabChecksumError, PackDamagedError) as error:
+            if not error.digests:
+                error.digests = tuple(name.tobytes() for name in expected)
+            # Frames come one by one, and those of one slab fail together.
+            if str(error) != last:
                 yield error
-                continue
-            for row in rows[(found != names[rows]).any(axis=1)].tolist():
-                yield DigestMismatchError(
-                    f"pack {pack.path.name}: row {row} of {dataset.layout.dtype or 'values'} is "
-                    f"named {names[row].tobytes().hex()} and hashes to "
-                    f"{found[row - low].tobytes().hex()}"
-                )
+            last = str(error)
+            continue
+        for place in np.nonzero((found != expected).any(axis=1))[0].tolist():
+            name = expected[place].tobytes()
+            yield DigestMismatchError(
+                f"pack {dataset.pack.path.name}: row {part[place]} of "
+                f"{dataset.layout.dtype or 'values'} is named {name.hex()} and hashes to "
+                f"{found[place].tobytes().hex()}",
+                (name,),
+            )
 
 
 def row_digests(dataset: MappedRows | MappedFrames, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
@@ -157,7 +221,9 @@ def row_digests(dataset: MappedRows | MappedFrames, rows: NDArray[np.intp]) -> N
     return digests_to_array([digest_value(dataset.any_value(row)) for row in rows.tolist()])
 
 
-def salvage_pack(folder: Path, pack: MappedPack) -> tuple[SealedPack | None, NDArray[np.uint8]]:
+def salvage_pack(
+    folder: Path, pack: MappedPack
+) -> tuple[SealedPack | None, NDArray[np.uint8], int]:
     """Write what can still be read of a damaged pack to a new one.
 
     A value is taken when its slab has its checksum, under the digest that it hashes to; what the
@@ -168,7 +234,9 @@ def salvage_pack(folder: Path, pack: MappedPack) -> tuple[SealedPack | None, NDA
     sealed : SealedPack or None
         None when nothing can be read.
     lost : ndarray, shape (n, 32), uint8
-        The digests that are not in it; empty where the directory is damaged as well.
+        The digests that are not in it, but for those in damaged parts of the directory.
+    unnamed_count : int
+        How many values more are not in it, whose digests nobody knows.
     """
     whole: list[tuple[MappedRows | MappedFrames, NDArray[np.intp], NDArray[np.uint8]]] = []
     for dataset in pack.datasets:
@@ -199,12 +267,10 @@ def salvage_pack(folder: Path, pack: MappedPack) -> tuple[SealedPack | None, NDA
             writer.abort()
             raise
         sealed = writer.finish()
-    try:
-        named = np.concatenate([pack.row_digests(d.ordinal) for d in pack.datasets])
-    except CorruptionError:
-        return sealed, np.empty((0, 32), np.uint8)
+    named = np.concatenate([pack.row_digests(d.ordinal, skip_damage=True) for d in pack.datasets])
     known = DigestSet()
     for _, _, digests in whole:
         known.add(digests)
-    wanted = sort_digests(named)
-    return sealed, wanted.digests[~known.contains(wanted)]
+    wanted = sort_digests(named[named.any(axis=1)])
+    lost = wanted.digests[~known.contains(wanted)]
+    return sealed, lost, len(pack) - len(lost) - len(known)

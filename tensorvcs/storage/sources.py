@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tensorvcs.errors import ObjectDamagedError, ObjectNotFoundError
+from tensorvcs.objects.digest import digests_to_array
 from tensorvcs.objects.dtype import dtype_from_name
 from tensorvcs.objects.tensor import value_from_data
 from tensorvcs.storage.mapped_pack import check_layout, check_value_shape
@@ -61,6 +62,19 @@ class Sources:
             self.items.extend(pack.datasets)
         return numbers
 
+    def names_of(
+        self, numbers: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]
+    ) -> NDArray[np.uint8]:
+        """Return the digests of the values at some places, shape (n, 32).
+
+        Those that nobody can tell, since the directory of their pack is damaged, are zeros.
+        """
+        names = np.zeros((len(rows), 32), np.uint8)
+        for number in np.unique(numbers).tolist():
+            is_here = numbers == number
+            names[is_here] = self.items[number].names(rows[is_here])
+        return names
+
 
 class _Names:
     """Digests under numbers.
@@ -101,6 +115,10 @@ class LooseValues:
     def rows_of(self, digests: Sequence[bytes]) -> list[int]:
         """Return the rows of some digests, made where missing."""
         return self._names.rows_of(digests)
+
+    def names(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """Return the digests of some rows, shape (n, 32)."""
+        return digests_to_array([self._names.digests[row] for row in rows.tolist()])
 
     def check_schema(self, schema: Schema) -> None:
         """Do nothing: each value is checked by itself."""
@@ -170,9 +188,13 @@ class AbsentValues:
         """Return the rows of some digests, made where missing."""
         return self._names.rows_of(digests)
 
-    def digests_of(self, rows: NDArray[np.uint32]) -> list[bytes]:
+    def digests_of(self, rows: NDArray[np.integer[Any]]) -> list[bytes]:
         """Return the digests of some rows."""
         return [self._names.digests[row] for row in rows.tolist()]
+
+    def names(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """Return the digests of some rows, shape (n, 32)."""
+        return digests_to_array(self.digests_of(rows))
 
     def check_schema(self, schema: Schema) -> None:
         """Do nothing: each value is checked when it is here."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from tensorvcs.objects.digest import array_to_digests
 from tensorvcs.objects.dtype import dtype_from_name
+from tensorvcs.objects.sorted_digests import DigestSet
 from tensorvcs.storage import codecs
 from tensorvcs.storage.hdf5_pack import (
     MAX_ROW_NBYTES,
@@ -19,7 +20,6 @@ from tensorvcs.storage.hdf5_pack import (
     small_metadata_nbytes,
 )
 from tensorvcs.storage.pack_index import Layout, LooseValue, encode_loose
-from tensorvcs.storage.sorted_digests import DigestSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

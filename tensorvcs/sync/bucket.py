@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from tensorvcs.errors import (
     StorageError,
     with_hint,
 )
+from tensorvcs.sync.service_options import used_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tensorvcs.sync.ranges import Range
-
-SCHEMES = ("s3", "gs", "az")
-"""Of the URLs of buckets."""
 
 # Options of the line to a service; the others are of the service.
 _CLIENT_OPTIONS = frozenset(
@@ -43,13 +41,21 @@ _CLIENT_OPTIONS = frozenset(
     }
 )  # fmt: skip
 _RETRIES = 4
+# How long a request may take: a slow line needs its time for what is sent at once, four parts of
+# 5 MiB.
+_PATIENCE = {"connect_timeout": "10s", "timeout": "180s"}
+_PARTS_AT_ONCE = 4
 # What may be read for nothing, so that fewer requests are made: a share of what is asked for, and
 # about what a request costs anyway.
 _WASTE_SHARE = 0.01
 _WASTE_NBYTES = 64 << 10
 _MANY_RANGES = 256
+_MANY_NBYTES = 8 << 20
 _READERS = 4
 _MESSAGE_LENGTH = 300
+# Files that are read as a whole, and from services that know no ranges.
+_MOST_NBYTES = 64 << 20
+_MOST_WHOLE_NBYTES = 1 << 30
 # What the client says of a service that answers with the whole of a file.
 _WHOLE_FILE = "non-partial response"
 
@@ -140,8 +146,10 @@ class Bucket:
                     coalesce=gap,
                 )
 
-        # The client makes ten requests of one call at a time; of many ranges more are made.
-        count = _READERS if len(starts) > _MANY_RANGES else 1
+        # The client makes ten requests of one call at a time, and one of all that lies together;
+        # of many ranges, and of many bytes, more are made.
+        is_much = len(starts) > _MANY_RANGES or sum(lengths) > _MANY_NBYTES
+        count = min(_READERS, len(starts)) if is_much else 1
         places = np.array_split(np.argsort(np.array(starts, np.int64)), count)
         with ThreadPoolExecutor(count) as pool:
             found = {
@@ -156,7 +164,7 @@ class Bucket:
     def _read_whole(self, path: str) -> memoryview:
         """Return a file, which is kept until another one is read."""
         if self._whole[0] != path:
-            found = self.get(path)
+            found = self.get(path, _MOST_WHOLE_NBYTES)
             if found is None:
                 raise RemoteError(f"{self.name}/{path} is not there")
             self._whole = path, memoryview(found[0])
@@ -167,7 +175,7 @@ class Bucket:
         import obstore
 
         with _translated(f"{self.name}/{path}"):
-            obstore.put(self.store, path, content)
+            obstore.put(self.store, path, content, max_concurrency=_PARTS_AT_ONCE)
 
     def delete(self, path: str) -> None:
         """Delete a file."""
@@ -178,17 +186,29 @@ class Bucket:
 
     # Files that change
 
-    def get(self, path: str) -> tuple[bytes, Version] | None:
-        """Return the content of a file and its version; None where there is none."""
+    def get(self, path: str, max_nbytes: int = _MOST_NBYTES) -> tuple[bytes, Version] | None:
+        """Return the content of a file and its version; None where there is none.
+
+        Raises RemoteError when it has more than `max_nbytes`, of which no more are read.
+        """
         import obstore
 
+        parts: list[bytes] = []
+        left = max_nbytes
         with _translated(f"{self.name}/{path}"):
             try:
                 answer = obstore.get(self.store, path)
             except FileNotFoundError:
                 return None
             meta = answer.meta
-            return bytes(answer.bytes()), Version(meta.get("e_tag"), meta.get("version"))
+            for part in answer.stream():
+                left -= len(part)
+                if left < 0:
+                    break
+                parts.append(bytes(part))
+        if left < 0:
+            raise RemoteError(f"{self.name}/{path} has more than {max_nbytes} bytes")
+        return b"".join(parts), Version(meta.get("e_tag"), meta.get("version"))
 
     def create(self, path: str, content: bytes) -> Version | None:
         """Write a file where there is none; return None, and write nothing, where there is."""
@@ -250,7 +270,9 @@ class Bucket:
                 and self.replace(path, b"4444", first) is None
             )
         finally:
-            self.delete(path)
+            # Who may write may not always delete; a few bytes are left then.
+            with suppress(RemoteError):
+                self.delete(path)
         if not is_guarded:
             raise unguarded(self.name)
 
@@ -262,8 +284,9 @@ def open_bucket(url: str, options: Mapping[str, str]) -> Bucket:
     ----------
     options : mapping of str to str
         Of the service, such as ``endpoint`` and ``region``, and of the line to it, such as
-        ``allow_http``. What is not among them the client takes from where it always does:
-        variables of the environment, and files and services with credentials.
+        ``allow_http``. A value ``file:PATH`` is what that file holds. What is not among them the
+        client takes from where it always does: variables of the environment, and files and
+        services with credentials.
 
     Raises
     ------
@@ -271,14 +294,17 @@ def open_bucket(url: str, options: Mapping[str, str]) -> Bucket:
         The package obstore is not installed.
     InvalidInputError
         It is no such URL, or an option is not known.
+    StorageError
+        The file of an option cannot be read.
     """
     try:
         from obstore.exceptions import BaseError
         from obstore.store import from_url
     except ImportError as error:
         raise MissingDependencyError("obstore", "buckets", "a remote in a bucket") from error
-    client = {key: value for key, value in options.items() if key in _CLIENT_OPTIONS}
-    service = {key: value for key, value in options.items() if key not in _CLIENT_OPTIONS}
+    used = used_options(options)
+    client = {key: value for key, value in used.items() if key in _CLIENT_OPTIONS}
+    service = {key: value for key, value in used.items() if key not in _CLIENT_OPTIONS}
     scheme, _, rest = url.partition("://")
     place = rest.strip("/")
     if not place or any(part in ("", ".", "..") for part in place.split("/")):
@@ -288,7 +314,7 @@ def open_bucket(url: str, options: Mapping[str, str]) -> Bucket:
         )
     settings: dict[str, Any] = {
         "config": service or None,
-        "client_options": _client_options(client),
+        "client_options": _client_options({**_PATIENCE, **client}),
         "retry_config": {"max_retries": _RETRIES},
     }
     try:
@@ -301,10 +327,10 @@ def open_bucket(url: str, options: Mapping[str, str]) -> Bucket:
     return Bucket(store, f"{scheme}://{place}")
 
 
-def _client_options(options: Mapping[str, str]) -> Any:
+def _client_options(options: Mapping[str, str]) -> dict[str, Any]:
     """Return options with truths as such."""
     words = {"true": True, "false": False}
-    return {key: words.get(value.lower(), value) for key, value in options.items()} or None
+    return {key: words.get(value.lower(), value) for key, value in options.items()}
 
 
 def unguarded(name: str) -> RemoteError:

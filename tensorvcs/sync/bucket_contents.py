@@ -33,6 +33,10 @@ FILE_NBYTES = 64 << 20
 _NAME = re.compile(r"([0-9a-f]{64})-([1-9][0-9]{0,17})\.bundle")
 _START = START.pack(MAGIC, VERSION)
 _OPENED_AT_ONCE = 16
+# A file of this size is read as a whole: asking for parts of it would take longer.
+_SMALL_NBYTES = 64 << 10
+# The directories of a file as we write it have little more bytes than its content.
+_MOST_END_NBYTES = 512 << 20
 
 
 class DirectoryCache(Protocol):
@@ -48,7 +52,7 @@ class DirectoryCache(Protocol):
 
 
 class BucketFile:
-    """A bundle in a bucket whose end, with its directories, is here.
+    """A bundle in a bucket whose end, with its directories, is here; of a small one all is.
 
     Attributes
     ----------
@@ -147,10 +151,20 @@ class BucketContents:
             with suppress(CorruptionError):
                 return self._opened(name, nbytes, end)
         size = min(nbytes, int(name.removesuffix(".bundle").partition("-")[2]))
-        (read,) = self.bucket.read(f"{FOLDER}/{name}", [(nbytes - size, size)])
-        bundle = self._opened(name, nbytes, read)
-        self._cache.put(name, bytes(read))
-        return bundle
+        if size > _MOST_END_NBYTES:
+            raise damaged(
+                BucketFile(self.bucket, f"{FOLDER}/{name}", nbytes, memoryview(b"")),
+                f"its directories would have {size} bytes",
+            )
+        is_small = nbytes <= _SMALL_NBYTES
+        start = 0 if is_small else nbytes - size
+        (end,) = self.bucket.read(f"{FOLDER}/{name}", [(start, nbytes - start)])
+        bundle = self._opened(name, nbytes, end)
+        # Only what is checked when it comes out of the cache is put there.
+        self._cache.put(name, bytes(end[len(end) - size :]))
+        # What the cache has mapped need not stay in memory.
+        kept = None if is_small else self._cache.get(name)
+        return bundle if kept is None else self._opened(name, nbytes, kept)
 
     def _opened(self, name: str, nbytes: int, end: memoryview) -> BundleFile:
         """Return a bundle whose directories are what its name says."""
@@ -164,7 +178,7 @@ class BucketContents:
     # What is sent
 
     def _start_file(self) -> None:
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | memoryview] = []
         self._waiting: dict[bytes, bytes] = {}
         self._writer = BundleWriter(self._chunks.append, Head({}))
 

@@ -24,6 +24,7 @@ from tensorvcs.errors import (
 from tensorvcs.history.refs import BRANCHES, HEAD, encode_symbolic_ref
 from tensorvcs.objects.digest import digest_of
 from tensorvcs.storage.interfaces import Stores
+from tensorvcs.sync.bundle_format import check_head
 from tensorvcs.sync.bundle_stores import BundleObjects, BundleTensors, out_of_reach
 
 if TYPE_CHECKING:
@@ -104,6 +105,9 @@ class BucketTensors:
         left = np.flatnonzero(~is_here)
         is_here[left] = self._bundled.contains(digests[left])
         return is_here
+
+    def fetch(self, digests: NDArray[np.uint8]) -> int:
+        return 0
 
     def sizes(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         self._contents.send()
@@ -195,7 +199,11 @@ def _decode_refs_file(name: str, content: bytes) -> _RefsFile:
                 f"{VERSION}"
             )
         refs = {str(ref): value.encode("latin-1") for ref, value in fields["refs"]}
-        count = int(fields["operation_count"])
+        if HEAD in refs:
+            check_head(refs[HEAD])
+        count = fields["operation_count"]
+        if type(count) is not int:
+            raise TypeError("the number of operations is none")
         records = tuple(record.encode("latin-1") for record in fields["operations"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise with_hint(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tensorvcs.display.html import table_html, value_html
-from tensorvcs.errors import InvalidInputError, RemoteError, with_hint
+from tensorvcs.errors import InvalidInputError, ObjectNotFoundError, RemoteError, with_hint
 from tensorvcs.history.ancestry import read_commit, walk
 from tensorvcs.history.refs import (
     BRANCHES,
@@ -23,7 +23,10 @@ from tensorvcs.history.snapshot import read_snapshot
 from tensorvcs.objects.digest import CommitDigest, digests_to_array
 from tensorvcs.sync.bundle_destination import bundle_destination
 from tensorvcs.sync.bundle_format import Head
+from tensorvcs.sync.bundle_stores import bundle_stores
 from tensorvcs.sync.bundle_writer import BundleWriter
+from tensorvcs.sync.connectivity import check_connected
+from tensorvcs.sync.depth import newest_commits
 from tensorvcs.sync.filters import Filter
 from tensorvcs.sync.ranges import damaged
 from tensorvcs.sync.shared_content import SharedContent
@@ -215,7 +218,7 @@ def _head_of(refs: RefStore, chosen: Mapping[str, bytes]) -> str:
 def write_bundle(
     local: Stores,
     plan: BundlePlan,
-    write: Callable[[bytes], object],
+    write: Callable[[bytes | memoryview], object],
     *,
     progress: Progress | None = None,
 ) -> Transferred:
@@ -247,8 +250,17 @@ def write_bundle(
         shared.add(digest, commit, part.columns)
     destination = bundle_destination(writer, shared)
     payload = None if part.is_everything else part
+    whole = None
+    if part.depth is not None:
+        whole = newest_commits((local.objects,), plan.commits, part.depth)
     moved = transfer(
-        local, destination, plan.commits, tags=plan.tags, payload=payload, progress=progress
+        local,
+        destination,
+        plan.commits,
+        tags=plan.tags,
+        payload=payload,
+        whole=whole,
+        progress=progress,
     )
     if part.max_bytes is not None:
         head = plan.head.refs[HEAD].decode().removeprefix("ref ")
@@ -273,6 +285,9 @@ def _write_budget(
 
 def check_bundle(bundle: BundleFile, progress: Progress | None = None) -> None:
     """Read all of a bundle: hash every object and value, and look for what the refs name.
+
+    Where nothing was left out, all that the refs reach is looked for; what a receiver must have,
+    or never gets, is not.
 
     Parameters
     ----------
@@ -309,6 +324,18 @@ def _check_refs(bundle: BundleFile) -> None:
     for (name, digest), place in zip(named.items(), places.tolist(), strict=True):
         if place < 0 and digest not in head.prerequisites:
             raise damaged(bundle.file, f"ref {name!r} names {digest.hex()}, which is not in it")
+    if head.prerequisites or not head.part.is_everything:
+        return
+    stores = bundle_stores(bundle)
+    try:
+        commits = [
+            decode_ref(stores.objects, name, value)
+            for name, value in head.refs.items()
+            if name != HEAD
+        ]
+        check_connected(Nodes(stores.objects), stores.tensors, list(dict.fromkeys(commits)), [])
+    except ObjectNotFoundError as error:
+        raise damaged(bundle.file, f"it is not whole: {error}") from error
 
 
 def check_receiver(head: Head, name: str, objects: ObjectStore, part: Filter) -> None:
@@ -339,6 +366,12 @@ def check_receiver(head: Head, name: str, objects: ObjectStore, part: Filter) ->
             InvalidInputError(f"{name} holds a part of each version only, and all is asked for"),
             "clone it into a repository of its own, or ask for a whole bundle",
         )
+    depth = head.part.depth
+    if depth is not None and (part.depth is None or part.depth > depth):
+        raise with_hint(
+            InvalidInputError(f"{name} holds only the newest {depth} commits of a branch whole"),
+            f"ask for no more with --depth {depth}",
+        )
     here = head.part.columns
     if here is not None and (part.columns is None or not set(part.columns) <= set(here)):
         raise with_hint(
@@ -362,7 +395,9 @@ def part_of_clone(head: Head, name: str, wanted: Filter) -> Filter:
         )
     if wanted.is_everything:
         return head.part
-    return wanted if wanted.columns is not None else replace(wanted, columns=head.part.columns)
+    depths = [part.depth for part in (wanted, head.part) if part.depth is not None]
+    columns = head.part.columns if wanted.columns is None else wanted.columns
+    return replace(wanted, columns=columns, depth=min(depths, default=None))
 
 
 def _lacking(name: str, commits: Sequence[bytes]) -> RemoteError:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +33,7 @@ from tensorvcs.sync.digest_lookup import find_digests
 from tensorvcs.sync.ranges import Range, RangedFile, checked_range, damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
 
 # Payload that is read together; a larger part comes alone.
 _READ_NBYTES = 16 << 20
+_AHEAD_NBYTES = 32 << 20
+_READS_AHEAD = 8
 # A row of which more is said is none.
 _MOST_NBYTES = 1 << 48
 
@@ -117,6 +123,9 @@ class BundleFile:
                 directory.starts[places].tolist(), directory.sizes[places].tolist(), strict=True
             )
         ]
+        nbytes = sum(directory.sizes[np.unique(places)].tolist())
+        if nbytes > self.file.nbytes:
+            raise damaged(self.file, f"{len(places)} objects would have {nbytes} bytes")
         contents = []
         for place, view in zip(places.tolist(), self.file.read(ranges), strict=True):
             content = bytes(view)
@@ -161,25 +170,30 @@ class BundleFile:
         Notes
         -----
         Nothing that is yielded is checked against its name, but for rows of a slab that is not
-        wanted as a whole, which is decoded. Reads about 16 MiB at a time.
+        wanted as a whole, which is decoded. Reads as `read_in_order` does.
         """
+        yield from read_in_order(self.reads(places))
+
+    def reads(self, places: NDArray[np.intp]) -> Iterator[Read]:
+        """Yield what is to be read for values by their places, about 16 MiB at a time."""
         directory = self.values
         numbers = directory.part_numbers[places]
         order = np.lexsort((directory.rows[places], numbers))
         places, numbers = places[order], numbers[order]
         cuts = np.flatnonzero(np.diff(numbers)) + 1
-        waiting: list[_Wanted] = []
+        waiting: list[Wanted] = []
         nbytes = 0
         for chosen in np.split(places, cuts) if len(places) else []:
             wanted = self._wanted(chosen)
             waiting.append(wanted)
             nbytes += wanted.nbytes
             if nbytes >= _READ_NBYTES:
-                yield from self._read_parts(waiting)
+                yield Read(self, waiting, nbytes)
                 waiting, nbytes = [], 0
-        yield from self._read_parts(waiting)
+        if waiting:
+            yield Read(self, waiting, nbytes)
 
-    def _wanted(self, places: NDArray[np.intp]) -> _Wanted:
+    def _wanted(self, places: NDArray[np.intp]) -> Wanted:
         """Return what is to be read for values of one part, given by row."""
         directory = self.values
         number = int(directory.part_numbers[places[0]])
@@ -200,22 +214,22 @@ class BundleFile:
             raise damaged(self.file, f"values of part {number} would lie outside of it")
         if layout.is_slab:
             if len(places) != part.count:
-                return _Wanted(layout, places, [(part.start, part.nbytes)], is_whole=True)
+                return Wanted(layout, places, [(part.start, part.nbytes)], is_whole=True)
             ranges = [(part.data_start, part.data_nbytes)]
             sizes = np.full(len(places), part.row_nbytes, np.int64)
-            return _Wanted(layout, places, ranges, np.zeros((len(places), 0), np.int64), sizes)
+            return Wanted(layout, places, ranges, np.zeros((len(places), 0), np.int64), sizes)
         if layout.shape is not None:
             if part.count * part.row_nbytes > part.data_nbytes:
                 raise damaged(self.file, f"the rows of part {number} are longer than it is")
             starts = part.data_start + rows * part.row_nbytes
             sizes = np.full(len(places), part.row_nbytes, np.int64)
-            return _Wanted(
+            return Wanted(
                 layout, places, _runs(starts, sizes), np.zeros((len(places), 0), np.int64), sizes
             )
         sizes = self._frame_sizes(number, part)
         starts = part.data_start + np.cumsum(sizes)[rows] - sizes[rows]
         shapes = self._shapes(number, part, layout, rows)
-        return _Wanted(layout, places, _runs(starts, sizes[rows]), shapes, sizes[rows])
+        return Wanted(layout, places, _runs(starts, sizes[rows]), shapes, sizes[rows])
 
     def _frame_sizes(self, number: int, part: Part) -> NDArray[np.int64]:
         """Return the sizes of all frames of a part, which fill no more than its data."""
@@ -239,8 +253,11 @@ class BundleFile:
         ]
         return shapes
 
-    def _read_parts(self, waiting: Sequence[_Wanted]) -> Iterator[StoredValues]:
-        read = iter(self.file.read([one for wanted in waiting for one in wanted.ranges]))
+    def values_of(
+        self, waiting: Sequence[Wanted], views: Iterable[memoryview]
+    ) -> Iterator[StoredValues]:
+        """Yield the values of parts whose ranges were read."""
+        read = iter(views)
         for wanted in waiting:
             views = [next(read) for _ in wanted.ranges]
             if wanted.is_whole:
@@ -249,18 +266,20 @@ class BundleFile:
             arrays = [np.frombuffer(view, np.uint8) for view in views if len(view)]
             data = arrays[0] if len(arrays) == 1 else np.concatenate([*arrays, _NOTHING])
             layout = wanted.layout
-            yield StoredValues(
-                layout.kind,
-                layout.dtype,
-                layout.shape,
-                layout.compressor,
-                np.ascontiguousarray(self.values.digests[wanted.places]),
-                wanted.shapes,
-                wanted.sizes,
-                data,
+            yield self._checked(
+                StoredValues(
+                    layout.kind,
+                    layout.dtype,
+                    layout.shape,
+                    layout.compressor,
+                    np.ascontiguousarray(self.values.digests[wanted.places]),
+                    wanted.shapes,
+                    wanted.sizes,
+                    data,
+                )
             )
 
-    def _rows_of_slab(self, wanted: _Wanted, content: memoryview) -> StoredValues:
+    def _rows_of_slab(self, wanted: Wanted, content: memoryview) -> StoredValues:
         """Return some rows of a slab that is one compressed frame, decoded."""
         values = self.decode_part(content)
         rows = self.values.rows[wanted.places].astype(np.intp)
@@ -283,7 +302,17 @@ class BundleFile:
     def decode_part(self, content: memoryview) -> StoredValues:
         """Return the values of a frame."""
         try:
-            return wire.decode_values(bytes(content))
+            values = wire.decode_values(bytes(content))
+        except RemoteError as error:
+            raise damaged(self.file, str(error)) from error
+        return self._checked(values)
+
+    def _checked(self, values: StoredValues) -> StoredValues:
+        """Return values, unless few bytes would become very many."""
+        if values.compressor is None:
+            return values
+        try:
+            return wire.check_decoded(values, wire.MAX_FRAME_NBYTES)
         except RemoteError as error:
             raise damaged(self.file, str(error)) from error
 
@@ -291,7 +320,69 @@ class BundleFile:
 _NOTHING = np.zeros(0, np.uint8)
 
 
-class _Wanted:
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Values of one bundle that are read together.
+
+    Attributes
+    ----------
+    bundle : BundleFile
+    wanted : sequence of Wanted
+    nbytes : int
+        Of their ranges.
+    """
+
+    bundle: BundleFile
+    wanted: Sequence[Wanted]
+    nbytes: int
+
+    def start(self) -> list[memoryview]:
+        """Return the ranges."""
+        return self.bundle.file.read([one for wanted in self.wanted for one in wanted.ranges])
+
+    def values(self, views: Sequence[memoryview]) -> Iterator[StoredValues]:
+        """Yield the values, once their ranges are here."""
+        return self.bundle.values_of(self.wanted, views)
+
+
+def read_in_order(reads: Iterable[Read]) -> Iterator[StoredValues]:
+    """Yield values of bundles; what comes next is read meanwhile.
+
+    Notes
+    -----
+    Up to eight reads, and of 32 MiB together unless a single one has more, are under way.
+    """
+    left = iter(reads)
+    first = next(left, None)
+    second = next(left, None)
+    if first is None or second is None:
+        # A thread costs more than most single reads.
+        if first is not None:
+            yield from first.values(first.start())
+        return
+    left = chain((first, second), left)
+    waiting: deque[tuple[Read, Future[list[memoryview]]]] = deque()
+    with ThreadPoolExecutor(_READS_AHEAD, "tensorvcs-bundle") as pool:
+        try:
+            ahead = 0
+            coming = next(left, None)
+            while waiting or coming is not None:
+                while coming is not None and (
+                    not waiting
+                    or (len(waiting) < _READS_AHEAD and ahead + coming.nbytes <= _AHEAD_NBYTES)
+                ):
+                    waiting.append((coming, pool.submit(coming.start)))
+                    ahead += coming.nbytes
+                    coming = next(left, None)
+                read, future = waiting.popleft()
+                ahead -= read.nbytes
+                yield from read.values(future.result())
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+class Wanted:
     """Values of one part, by row, and the ranges that hold them."""
 
     def __init__(

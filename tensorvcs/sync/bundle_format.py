@@ -198,12 +198,17 @@ def decode_head(file: RangedFile, content: bytes) -> Head:
     return Head(refs, prerequisites, part)
 
 
+def check_head(value: bytes) -> None:
+    """Raise RefNameError, or another ValueError, when HEAD names no branch."""
+    start = b"ref " + BRANCHES.encode()
+    if not value.startswith(start):
+        raise RefNameError(f"HEAD is {value[:80]!r}")
+    check_ref_name(value[len(start) :].decode(), "branch")
+
+
 def _check_ref(name: str, value: bytes) -> None:
     if name == HEAD:
-        start = b"ref " + BRANCHES.encode()
-        if not value.startswith(start):
-            raise RefNameError(f"HEAD is {value[:80]!r}")
-        check_ref_name(value[len(start) :].decode(), "branch")
+        check_head(value)
         return
     for prefix, kinds in ((BRANCHES, (b"commit",)), (TAGS, (b"commit", b"tag"))):
         if name.startswith(prefix):

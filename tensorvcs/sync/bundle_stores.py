@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -10,6 +11,7 @@ import numpy as np
 from tensorvcs.errors import InvalidInputError, ObjectNotFoundError, ReadOnlyError, with_hint
 from tensorvcs.objects.digest import array_to_digests, digests_to_array
 from tensorvcs.storage.interfaces import Stores
+from tensorvcs.sync.bundle_file import read_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from tensorvcs.objects.schema import Schema
     from tensorvcs.storage.interfaces import LocationTable, RefChange, StoredValues
     from tensorvcs.sync.bundle_file import BundleFile
+
+_ASKED_AT_ONCE = 16
 
 
 def bundle_stores(bundle: BundleFile) -> Stores:
@@ -58,21 +62,24 @@ class BundleObjects:
         self._name = name
 
     def get(self, digests: Sequence[bytes]) -> list[bytes]:
-        found: list[bytes | None] = [None] * len(digests)
         names = digests_to_array(digests)
         left = np.arange(len(digests))
+        reads: list[tuple[BundleFile, NDArray[np.intp], list[int]]] = []
         for bundle in self._files():
             if not len(left):
                 break
             places = bundle.find_objects(names[left])
             is_here = places >= 0
-            contents = bundle.read_objects(places[is_here])
-            for at, content in zip(left[is_here].tolist(), contents, strict=True):
-                found[at] = content
+            if is_here.any():
+                reads.append((bundle, places[is_here], left[is_here].tolist()))
             left = left[~is_here]
         if len(left):
             raise ObjectNotFoundError(f"object {digests[left[0]].hex()} is not in {self._name}")
-        return [content for content in found if content is not None]
+        found = [b""] * len(digests)
+        for (_, _, ats), contents in zip(reads, _read_objects(reads), strict=True):
+            for at, content in zip(ats, contents, strict=True):
+                found[at] = content
+        return found
 
     def put(self, objects: Sequence[bytes]) -> list[bytes]:
         raise read_only(self._name)
@@ -95,6 +102,16 @@ class BundleObjects:
                 if digest.hex().startswith(prefix_hex):
                     found.add(digest)
         return sorted(found)[:limit]
+
+
+def _read_objects(
+    reads: Sequence[tuple[BundleFile, NDArray[np.intp], object]],
+) -> Iterable[list[bytes]]:
+    """Return objects of several bundles, which may be far away: they are asked at a time."""
+    if len(reads) <= 1:
+        return [bundle.read_objects(places) for bundle, places, _ in reads]
+    with ThreadPoolExecutor(min(_ASKED_AT_ONCE, len(reads))) as pool:
+        return list(pool.map(lambda read: read[0].read_objects(read[1]), reads))
 
 
 class BundleTensors:
@@ -147,6 +164,9 @@ class BundleTensors:
             is_here[chosen] = True
         return is_here
 
+    def fetch(self, digests: NDArray[np.uint8]) -> int:
+        return 0
+
     def sizes(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         sizes = np.zeros(len(digests), np.int64)
         for bundle, chosen, places in self._found(digests, allow_missing=self._is_part):
@@ -155,8 +175,10 @@ class BundleTensors:
 
     def stored(self, digests: NDArray[np.uint8]) -> Iterator[StoredValues]:
         # All are looked for before the first is given out.
-        for bundle, _, places in list(self._found(digests, allow_missing=self._is_part)):
-            yield from bundle.stored_values(np.unique(places))
+        found = list(self._found(digests, allow_missing=self._is_part))
+        yield from read_in_order(
+            read for bundle, _, places in found for read in bundle.reads(np.unique(places))
+        )
 
     def take(self, values: StoredValues) -> None:
         raise read_only(self._name)

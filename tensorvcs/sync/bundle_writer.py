@@ -42,7 +42,7 @@ class BundleWriter:
     Parameters
     ----------
     write : callable
-        Takes bytes behind those before.
+        Takes bytes behind those before; large ones as views, which stay as they are.
     head : Head
 
     Notes
@@ -52,7 +52,7 @@ class BundleWriter:
     when it is closed.
     """
 
-    def __init__(self, write: Callable[[bytes], object], head: Head) -> None:
+    def __init__(self, write: Callable[[wire.Frame], object], head: Head) -> None:
         self._write = write
         self._at = 0
         self._emit(START.pack(MAGIC, VERSION))
@@ -106,8 +106,8 @@ class BundleWriter:
     def add_values(self, values: StoredValues) -> None:
         """Write values; they are not hashed."""
         count = len(values)
-        content = wire.encode_values(values)
-        frame = self._frame(VALUES_FRAME, content)
+        start, data = wire.value_parts(values)
+        frame = self._frame(VALUES_FRAME, start, data)
         layout = Layout(
             values.kind, values.dtype, values.shape, values.compressor, values.shapes.shape[1]
         )
@@ -119,8 +119,8 @@ class BundleWriter:
                 number,
                 count,
                 frame.start,
-                len(content),
-                frame.start + len(content) - len(values.data),
+                frame.nbytes,
+                frame.start + len(start),
                 row_nbytes,
                 self._frame_count,
                 self._extent_count,
@@ -157,14 +157,17 @@ class BundleWriter:
             rows=rows,
         )
 
-    def _frame(self, kind: bytes, content: bytes) -> Section:
-        self._emit(wire.frame(content, kind))
-        start = self._at - len(content)
+    def _frame(self, kind: bytes, content: bytes, rest: memoryview | None = None) -> Section:
+        nbytes = len(content) + (0 if rest is None else len(rest))
+        self._emit(wire.frame_head(nbytes, kind))
+        self._emit(content)
+        if rest is not None:
+            self._emit(rest)
         # Only the sections of the footer are looked up by digest.
         is_section = kind in (HEAD_FRAME, DIRECTORY_FRAME)
-        return Section(start, len(content), digest_of(content) if is_section else b"")
+        return Section(self._at - nbytes, nbytes, digest_of(content) if is_section else b"")
 
-    def _emit(self, content: bytes) -> None:
+    def _emit(self, content: wire.Frame) -> None:
         self._write(content)
         self._at += len(content)
 

@@ -67,17 +67,44 @@ def check_connected(
     the new commits and of a few thousand nodes.
     """
     objects = nodes.objects
-    fresh = dict(walk(objects, commits, without=known))
-    order = sorted(fresh.items(), key=lambda item: item[1].generation)
+    order = _new_commits(nodes, commits, known)
     for digest, commit in order:
         parents = read_commits(objects, commit.parents)
         _check_generation(digest, commit, parents)
-        before = read_snapshot(objects, parents[0].snapshot) if parents else {}
-        after = read_snapshot(objects, commit.snapshot)
-        for name, state in after.items():
+        for name, state, before in _columns(nodes, commit, parents):
             what = f"column {name!r} of commit {digest.hex()}"
-            _check_column(nodes, tensors, what, state, _tree_before(before, name, state))
+            _check_column(nodes, tensors, what, state, before)
     return len(order)
+
+
+def new_values(
+    nodes: Nodes, commits: Sequence[CommitDigest], known: Sequence[CommitDigest]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the digests of the values that `check_connected` asks for, shape (n, 32), uint8.
+
+    Reads what it reads. A value may come more than once.
+    """
+    for _, commit in _new_commits(nodes, commits, known):
+        parents = read_commits(nodes.objects, commit.parents)
+        for _, state, before in _columns(nodes, commit, parents):
+            yield from _batches(_new_values(nodes, before, state))
+
+
+def _new_commits(
+    nodes: Nodes, commits: Sequence[CommitDigest], known: Sequence[CommitDigest]
+) -> list[tuple[CommitDigest, CommitObject]]:
+    """Return the commits that are not in the history of known ones, parents first."""
+    fresh = dict(walk(nodes.objects, commits, without=known))
+    return sorted(fresh.items(), key=lambda item: item[1].generation)
+
+
+def _columns(
+    nodes: Nodes, commit: CommitObject, parents: Sequence[CommitObject]
+) -> Iterator[tuple[str, ColumnState, Tree]]:
+    """Yield the columns of a commit, each with the tree that it is compared with."""
+    before = read_snapshot(nodes.objects, parents[0].snapshot) if parents else {}
+    for name, state in read_snapshot(nodes.objects, commit.snapshot).items():
+        yield name, state, _tree_before(before, name, state)
 
 
 def _check_generation(

@@ -6,14 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tensorvcs.errors import BranchNotFoundError, RefNameError, RemoteError
-from tensorvcs.history.ancestry import is_ancestor
+from tensorvcs.history.ancestry import is_ancestor, walk
 from tensorvcs.history.commit import change_refs
-from tensorvcs.history.refs import BRANCHES, REMOTE_BRANCHES, TAGS, check_ref_name, ref_digest
+from tensorvcs.history.refs import (
+    BRANCHES,
+    REMOTE_BRANCHES,
+    TAGS,
+    check_ref_name,
+    decode_ref,
+    ref_digest,
+)
 from tensorvcs.objects.commit import TagObject
 from tensorvcs.objects.digest import CommitDigest
 from tensorvcs.storage.interfaces import RefChange
+from tensorvcs.sync.depth import newest_commits
 from tensorvcs.sync.remotes import remote_branch
-from tensorvcs.sync.transfer import Payload, Progress, Transferred, transfer
+from tensorvcs.sync.transfer import Payload, Progress, Transferred, transfer, transfer_trees
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,6 +85,7 @@ def fetch(
     branches: Sequence[str] | None = None,
     prune: bool = False,
     payload: Payload | None = None,
+    deepen: bool = False,
     progress: Progress | None = None,
 ) -> FetchResult:
     """Copy branches and tags of a remote.
@@ -93,6 +102,8 @@ def fetch(
         Whether to forget remote branches that the remote has no more.
     payload : Payload, optional
         What a partial clone takes.
+    deepen : bool
+        Whether the payload takes more than before: what is here is looked through for gaps.
 
     Raises
     ------
@@ -116,18 +127,28 @@ def fetch(
                     f"{', '.join(sorted(heads)) or 'none'}"
                 )
         heads = {name: heads[name] for name in dict.fromkeys(branches)}
-    moved = transfer(
-        source,
-        local,
-        [CommitDigest(ref_digest(value)) for value in heads.values()],
-        payload=payload,
-        progress=progress,
-    )
+    tips = [CommitDigest(ref_digest(value)) for value in heads.values()]
+    moved = _transfer_tips(source, local, tips, payload, progress, deepen=deepen)
     if branches is not None:
         tags = {name: value for name, value in tags.items() if _is_here(source, local, value)}
     tag_objects = [ref_digest(value) for value in tags.values() if value.startswith(b"tag ")]
     plain = [CommitDigest(ref_digest(v)) for v in tags.values() if v.startswith(b"commit ")]
-    more = transfer(source, local, plain, tags=tag_objects, payload=payload, progress=progress)
+    whole = None if payload is None or payload.depth is None else ()
+    more = transfer(
+        source, local, plain, tags=tag_objects, payload=payload, whole=whole, progress=progress
+    )
+    if deepen and whole is None:
+        refs = [local.refs.items(prefix) for prefix in (BRANCHES, TAGS, REMOTE_BRANCHES)]
+        kept = {name: value for some in (*refs, tags) for name, value in some.items()}
+        starts = [decode_ref(local.objects, name, value) for name, value in kept.items()]
+        more += transfer_trees(
+            source,
+            local,
+            walk(local.objects, [*tips, *starts]),
+            payload=payload,
+            is_thorough=True,
+            progress=progress,
+        )
     with local.transaction():
         changes, seen = _plan(local, remote, heads, tags, prune=prune and branches is None)
         if changes:
@@ -140,6 +161,28 @@ def fetch(
                 now=now,
             )
     return FetchResult(remote, tuple(seen), moved + more)
+
+
+def _transfer_tips(
+    source: Stores,
+    local: Stores,
+    tips: Sequence[CommitDigest],
+    payload: Payload | None,
+    progress: Progress | None,
+    *,
+    deepen: bool,
+) -> Transferred:
+    """Copy commits with their history, and the trees as deep as the payload takes them."""
+    if payload is None or payload.depth is None:
+        return transfer(source, local, tips, payload=payload, progress=progress)
+    whole = newest_commits((local.objects, source.objects), tips, payload.depth)
+    absent = set(local.objects.missing(list(whole)))
+    moved = transfer(source, local, tips, payload=payload, whole=whole, progress=progress)
+    # A branch may have been set to an older commit, which came without its trees.
+    there = [item for item in whole.items() if deepen or item[0] not in absent]
+    return moved + transfer_trees(
+        source, local, there, payload=payload, is_thorough=deepen, progress=progress
+    )
 
 
 def _refs_of(source: Stores, prefix: str) -> dict[str, bytes]:

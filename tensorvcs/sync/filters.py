@@ -48,6 +48,11 @@ class Filter:
         ``stratified:COLUMN``, random with each value of that column in its share.
     seed : int
         Of ``random`` and ``stratified``: the same seed takes the same samples everywhere.
+    depth : int or None
+        Only the trees and values of the newest commits of each branch that is fetched: those that
+        fewer than so many steps from child to parent lead to. Of all older ones, and of those
+        that only a tag reaches, the commits come with their lists of columns, which hold the
+        schemas, counts and digests.
     """
 
     columns: tuple[str, ...] | None = None
@@ -55,6 +60,7 @@ class Filter:
     max_bytes: int | None = None
     sample: str = "first"
     seed: int = 0
+    depth: int | None = None
 
     def __post_init__(self) -> None:
         for column in self.columns or ():
@@ -73,11 +79,13 @@ class Filter:
             )
         if type(self.seed) is not int or not 0 <= self.seed < 2**64:
             raise InvalidInputError(f"seed is {self.seed!r}; expected 0 or more, in 64 bits")
+        if self.depth is not None and (type(self.depth) is not int or self.depth < 1):
+            raise InvalidInputError(f"depth is {self.depth!r}; expected 1 or more commits")
 
     @property
     def is_everything(self) -> bool:
         """Whether nothing is left out."""
-        return self.columns is None and self.keys is None and self.max_bytes is None
+        return self == Filter(sample=self.sample, seed=self.seed)
 
     @cached_property
     def _patterns(self) -> KeyPatterns | None:
@@ -85,7 +93,10 @@ class Filter:
 
     def to_text(self) -> str:
         """Return what `from_text` reads, for the settings of a repository."""
-        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
+        fields = asdict(self)
+        if self.depth is None:
+            del fields["depth"]  # which older versions do not know
+        return json.dumps(fields, ensure_ascii=False, sort_keys=True)
 
     @classmethod
     def from_text(cls, text: str) -> Filter:
@@ -95,7 +106,7 @@ class Filter:
             for name in ("columns", "keys"):
                 fields[name] = None if fields[name] is None else tuple(fields[name])
             return cls(**fields)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise InvalidInputError(f"the filter of a remote cannot be read: {error}") from error
 
     # What a transfer asks

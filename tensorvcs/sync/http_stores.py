@@ -24,6 +24,7 @@ from tensorvcs.sync import wire
 from tensorvcs.sync.remotes import shown_url
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Iterator, Sequence
     from http.client import HTTPConnection, HTTPResponse
@@ -37,6 +38,7 @@ PAUSES = (0.0, 0.5, 1.5, 4.0)
 _PORTS = {"http": 80, "https": 443}
 _MAX_ERROR_NBYTES = 64 << 10
 _ONE_WRITE_NBYTES = 256 << 10
+_BUFFER_NBYTES = 4 << 20
 _TOKEN_HINT = "put a token into the URL: https://TOKEN@host/name"
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 
@@ -164,6 +166,8 @@ class HttpLine:
         if connection is None:
             connection = self._connect()
         with _Translated(self, connection):
+            if connection.sock is None:
+                connection.connect()
             with suppress(BrokenPipeError, ConnectionResetError):
                 # A server that refuses may answer before all was sent; see what it says.
                 self._send(connection, method, contents)
@@ -212,14 +216,18 @@ class HttpLine:
     def _connect(self) -> HTTPConnection:
         from http.client import HTTPConnection, HTTPSConnection
 
-        host, port = self._address.host, self._address.port
+        host, port, timeout = self._address.host, self._address.port, self._timeout_seconds
+        connection: HTTPConnection
         if self._address.scheme == "http":
-            return HTTPConnection(host, port, timeout=self._timeout_seconds)
-        if self._context is None:
-            import ssl
+            connection = HTTPConnection(host, port, timeout=timeout)
+        else:
+            if self._context is None:
+                import ssl
 
-            self._context = ssl.create_default_context(cafile=self._ca_file)
-        return HTTPSConnection(host, port, timeout=self._timeout_seconds, context=self._context)
+                self._context = ssl.create_default_context(cafile=self._ca_file)
+            connection = HTTPSConnection(host, port, timeout=timeout, context=self._context)
+        connection.response_class = _buffered_response  # type: ignore[assignment]
+        return connection
 
     def _refusal(self, response: HTTPResponse) -> TensorVCSError:
         """Return the error for an answer that is none."""
@@ -247,6 +255,21 @@ class HttpLine:
                 "check that place, and set it as the URL of the remote",
             )
         return RemoteError(f"{where} answers {status} {response.reason[:80]}{_behind(said)}")
+
+
+def _buffered_response(line: socket.socket, **options: Any) -> HTTPResponse:
+    """Return a response that is read in large pieces.
+
+    After each piece the thread waits for its turn in the interpreter, up to 5 ms when another one
+    hashes what came before.
+    """
+    from http.client import HTTPResponse
+
+    response = HTTPResponse(line, **options)
+    response.fp.close()
+    stream: Any = line.makefile("rb", _BUFFER_NBYTES)
+    response.fp = stream
+    return response
 
 
 class _Translated:

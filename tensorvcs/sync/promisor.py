@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tensorvcs.errors import (
     ObjectNotFoundError,
+    PromisorAwayError,
     RemoteError,
     RepositoryNotFoundError,
     StorageError,
@@ -13,7 +15,7 @@ from tensorvcs.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -32,6 +34,11 @@ class Promisor:
         Open the stores of the remote; called when something is read for the first time, in each
         process. Picklable, so that checkouts are. Without one nothing is fetched, and an error
         says what to do.
+
+    Notes
+    -----
+    Whatever keeps a value from being supplied is an ObjectNotFoundError, as it would be in a
+    repository that has no promisor: code that can do without the value catches that alone.
     """
 
     def __init__(self, remote: Remote, connect: Callable[[], Stores] | None) -> None:
@@ -42,52 +49,81 @@ class Promisor:
     def __reduce__(self) -> tuple[type[Promisor], tuple[Remote, Callable[[], Stores] | None]]:
         return Promisor, (self._remote, self._connect)
 
-    def _stores(self, what: str) -> Stores:
-        if self._connect is None:
-            raise with_hint(
-                ObjectNotFoundError(f"{what} not in this partial clone, which fetches nothing"),
-                "bring them with 'tvcs fetch-data', or let them be fetched when they are read: "
-                f"tvcs config remote.{self._remote.name}.promisor true",
-            )
-        if self._source is None:
-            try:
-                self._source = self._connect()
-            except (RemoteError, RepositoryNotFoundError, StorageError) as error:
-                raise self._absent(what, error) from error
-        return self._source
-
-    def _absent(self, what: str, error: Exception) -> RemoteError:
-        self._source = None
-        remote = self._remote
-        return with_hint(
-            RemoteError(
-                f"{what} not in this partial clone, and remote {remote.name!r} at "
-                f"{remote.shown_url} does not answer: {error}"
-            ),
-            "try again when it does; 'tvcs fetch-data' brings values before they are needed",
-        )
-
     def supply_objects(self, store: ObjectStore, digests: Sequence[bytes]) -> None:
         """Put objects into a store.
 
         Raises
         ------
-        RemoteError
-            The remote does not answer.
+        PromisorAwayError
+            The remote does not answer, or refuses.
         ObjectNotFoundError
-            It has not got them either.
+            It has not got them either, or nothing is to be fetched.
         """
-        what = f"{len(digests)} tree nodes are"
-        try:
-            store.put(self._stores(what).objects.get(digests))
-        except RemoteError as error:
-            raise self._absent(what, error) from error
+        what = _count_text(len(digests), "tree node")
+        with self._source_of(what) as source:
+            contents = source.objects.get(digests)
+        store.put(contents)
 
     def supply_values(self, store: TensorStore, digests: NDArray[np.uint8]) -> None:
         """Have a store take values; raises what `supply_objects` does."""
-        what = f"{len(digests)} values are"
+        what = _count_text(len(digests), "value")
+        with self._source_of(what) as source:
+            parts = source.tensors.stored(digests)
+        while True:
+            # What the store here raises has nothing to do with the remote.
+            with self._source_of(what):
+                part = next(parts, None)
+            if part is None:
+                return
+            store.take(part)
+
+    @contextmanager
+    def _source_of(self, what: str) -> Iterator[Stores]:
+        """Give the stores of the remote, and say of what fails there which remote it was."""
+        if self._connect is None:
+            raise self._not_fetched(what)
         try:
-            for part in self._stores(what).tensors.stored(digests):
-                store.take(part)
-        except RemoteError as error:
-            raise self._absent(what, error) from error
+            source = self._source
+            if source is None:
+                source = self._source = self._connect()
+            yield source
+        except ObjectNotFoundError as error:
+            raise self._nowhere(what, error) from error
+        except (RemoteError, RepositoryNotFoundError, StorageError) as error:
+            # The next read connects anew.
+            self._source = None
+            raise self._away(what, error) from error
+
+    @property
+    def _place(self) -> str:
+        return f"remote {self._remote.name!r} at {self._remote.shown_url}"
+
+    def _not_fetched(self, what: str) -> ObjectNotFoundError:
+        name, depth = self._remote.name, self._remote.filter.depth
+        older = "" if depth is None else f", or older versions with 'tvcs fetch {name} --depth N'"
+        return with_hint(
+            ObjectNotFoundError(f"{what} not in this partial clone, which fetches nothing"),
+            f"bring them with 'tvcs fetch-data'{older}, or let them be fetched when they are "
+            f"read: tvcs config remote.{name}.promisor true",
+        )
+
+    def _nowhere(self, what: str, error: ObjectNotFoundError) -> ObjectNotFoundError:
+        return with_hint(
+            ObjectNotFoundError(
+                f"{what} not in this partial clone, and {self._place} has not got all of it: "
+                f"{error}"
+            ),
+            "'tvcs fetch-data --remote NAME' asks another remote",
+        )
+
+    def _away(self, what: str, error: Exception) -> PromisorAwayError:
+        return with_hint(
+            PromisorAwayError(
+                f"{what} not in this partial clone, and {self._place} does not answer: {error}"
+            ),
+            "try again when it does; 'tvcs fetch-data' brings values before they are needed",
+        )
+
+
+def _count_text(count: int, noun: str) -> str:
+    return f"1 {noun} is" if count == 1 else f"{count:,} {noun}s are"

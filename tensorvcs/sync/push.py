@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from tensorvcs.errors import (
     BranchNotFoundError,
     NonFastForwardError,
+    ObjectNotFoundError,
     RefChangedError,
     TagExistsError,
     TagNotFoundError,
@@ -16,10 +17,14 @@ from tensorvcs.errors import (
 from tensorvcs.history.ancestry import is_ancestor
 from tensorvcs.history.commit import change_refs
 from tensorvcs.history.refs import BRANCHES, TAGS, check_ref_name, ref_digest
+from tensorvcs.objects.commit import TagObject
 from tensorvcs.objects.digest import CommitDigest
 from tensorvcs.storage.interfaces import RefChange
+from tensorvcs.sync.connectivity import new_values
 from tensorvcs.sync.remotes import remote_branch
 from tensorvcs.sync.transfer import Progress, Transferred, transfer
+from tensorvcs.sync.values import fetch_values
+from tensorvcs.tree.nodes import Nodes
 
 if TYPE_CHECKING:
     from tensorvcs.objects.commit import Timestamp
@@ -115,7 +120,8 @@ def push_branch(
                     raise _behind(remote, name)
                 movement = "forced"
         moved = transfer(local, target, [commit], progress=progress)
-        _swap(target, BRANCHES + name, before, value, f"{branch} of {user}", user, now)
+        change = RefChange(BRANCHES + name, before, value)
+        moved += _publish(local, target, commit, change, f"{branch} of {user}", user, now)
     _remember(local, remote, name, value, user, now)
     return PushResult(remote, name, False, movement, _id_of(before), commit.hex(), moved)
 
@@ -161,7 +167,11 @@ def push_tag(
         tags=[digest] if is_annotated else [],
         progress=progress,
     )
-    _swap(target, TAGS + tag, before, value, f"tag {tag} of {user}", user, now)
+    commit = CommitDigest(digest)
+    if is_annotated:
+        commit = TagObject.decode(local.objects.get([digest])[0]).commit
+    change = RefChange(TAGS + tag, before, value)
+    moved += _publish(local, target, commit, change, f"tag {tag} of {user}", user, now)
     movement: PushMovement = "new" if before is None else "forced"
     return PushResult(remote, tag, True, movement, _id_of(before), digest.hex(), moved)
 
@@ -188,7 +198,7 @@ def delete_remote_ref(
     if before is None:
         kind = TagNotFoundError if is_tag else BranchNotFoundError
         raise kind(f"remote {remote!r} has no {'tag' if is_tag else 'branch'} {name!r}")
-    _swap(target, full, before, None, f"delete {name}", user, now)
+    _swap(target, RefChange(full, before, None), f"delete {name}", user, now)
     if not is_tag:
         _remember(local, remote, name, None, user, now)
     return PushResult(remote, name, is_tag, "deleted", _id_of(before), None, Transferred())
@@ -211,27 +221,43 @@ def _behind(remote: str, branch: str) -> NonFastForwardError:
     )
 
 
-def _swap(
+def _publish(
+    local: Stores,
     target: Stores,
-    name: str,
-    before: bytes | None,
-    after: bytes | None,
+    commit: CommitDigest,
+    change: RefChange,
     description: str,
     user: str,
     now: Timestamp,
-) -> None:
+) -> Transferred:
+    """Have a ref point at a commit that was sent; return what had to be sent again for it.
+
+    Whoever may write to a server can put leaves there and keep their values to himself. Then a
+    leaf that is there says nothing of its values, and the server, which finds them missing,
+    refuses to move the ref: they are sent, whatever leaves are there.
+    """
     try:
-        change_refs(
-            target,
-            [RefChange(name, before, after)],
-            command="push",
-            description=description,
-            user=user,
-            now=now,
-        )
+        _swap(target, change, description, user, now)
+    except ObjectNotFoundError:
+        refs = target.refs.items(BRANCHES).values()
+        theirs = list(dict.fromkeys(ref_digest(value) for value in refs))
+        absent = set(local.objects.missing(theirs))
+        known = [CommitDigest(digest) for digest in theirs if digest not in absent]
+        wanted = new_values(Nodes(local.objects), [commit], known)
+        sent = fetch_values(local.tensors, target.tensors, wanted)
+        if not sent.value_count:
+            raise
+        _swap(target, change, description, user, now)
+        return sent
+    return Transferred()
+
+
+def _swap(target: Stores, change: RefChange, description: str, user: str, now: Timestamp) -> None:
+    try:
+        change_refs(target, [change], command="push", description=description, user=user, now=now)
     except RefChangedError:
         # The answer to an earlier try may have been lost on the way.
-        if target.refs.get(name) != after:
+        if target.refs.get(change.name) != change.after:
             raise
 
 

@@ -6,7 +6,9 @@ are hashed by the store that takes them.
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -41,6 +43,9 @@ _MAX_OBJECTS_AT_ONCE = 4096
 _MAX_REFS_NBYTES = 64 << 20
 # What a frame costs beside its content, so that empty ones come to an end as well.
 _FRAME_COST = 64
+# What is read of an answer before it is wanted; one frame more, whatever its size.
+_AHEAD_NBYTES = 16 << 20
+_AHEAD_FRAMES = 8
 
 
 class Line(Protocol):
@@ -146,14 +151,36 @@ def _wait_or_raise(pauses: Iterator[float]) -> None:
 
 
 def _read_ahead(answer: Iterator[wire.Frame]) -> Iterator[wire.Frame]:
-    """Yield the frames of an answer, and read the next one meanwhile."""
+    """Yield the frames of an answer, and read the next ones meanwhile, a few MiB of them."""
+    room = threading.Condition()
+    held_nbytes, is_wanted = 0, True
+
+    def read() -> Iterator[wire.Frame]:
+        nonlocal held_nbytes
+        for frame in answer:
+            with room:
+                held_nbytes += len(frame)
+            yield frame
+            with room:
+                while held_nbytes > _AHEAD_NBYTES and is_wanted:
+                    room.wait()
+
+    frames = read()
     with ThreadPoolExecutor(1, "tensorvcs-line") as reader:
+        waiting = deque(reader.submit(next, frames, None) for _ in range(_AHEAD_FRAMES))
         try:
-            waiting = reader.submit(next, answer, None)
-            while (frame := waiting.result()) is not None:
-                waiting = reader.submit(next, answer, None)
+            while (frame := waiting.popleft().result()) is not None:
+                with room:
+                    held_nbytes -= len(frame)
+                    room.notify()
+                waiting.append(reader.submit(next, frames, None))
                 yield frame
         finally:
+            for left in waiting:
+                left.cancel()
+            with room:
+                is_wanted = False
+                room.notify()
             reader.submit(_close, answer)
 
 
@@ -260,6 +287,9 @@ class RemoteTensors:
             answer = self._numbers("values/contains", asked, 1)
             found.append(np.frombuffer(answer, np.uint8))
         return np.concatenate(found).astype(np.bool_)
+
+    def fetch(self, digests: NDArray[np.uint8]) -> int:
+        return 0
 
     def sizes(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         found = [np.empty(0, np.int64)]

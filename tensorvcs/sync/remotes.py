@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 from tensorvcs.errors import InvalidInputError, RefNameError
 from tensorvcs.history.refs import REMOTE_BRANCHES, check_ref_name
 from tensorvcs.sync.filters import Filter
+from tensorvcs.sync.service_options import is_secret, kept_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_REMOTE = "origin"
+BUCKET_SCHEMES = ("s3", "gs", "az")
+"""Of the URLs of buckets."""
+
 _SECTION = "remote."
 _OPTION = "option."
 
@@ -40,6 +44,11 @@ class Remote:
     filter: Filter = field(default_factory=Filter)
     is_promisor: bool = False
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether it is in an object store."""
+        return self.url.startswith(tuple(f"{scheme}://" for scheme in BUCKET_SCHEMES))
 
     @property
     def shown_url(self) -> str:
@@ -88,6 +97,33 @@ def _service_options(settings: Mapping[str, str], start: str) -> dict[str, str]:
 def remote_settings(settings: Mapping[str, str], name: str) -> list[str]:
     """Return the names of all options of a remote."""
     return [key for key in settings if key.startswith(f"{_SECTION}{name}.")]
+
+
+def shown_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the options of a repository without tokens and other secrets: what is shown."""
+    remotes = {key: key.removeprefix(_SECTION) for key in settings if key.startswith(_SECTION)}
+    shown = dict(settings)
+    for key, rest in remotes.items():
+        _, is_option, name = rest.partition(f".{_OPTION}")
+        if not is_option:
+            shown[key] = shown_url(settings[key])
+        elif is_secret(name, settings[key]):
+            shown[key] = "(not shown)"
+    return shown
+
+
+def kept_value(name: str, value: str) -> str:
+    """Return the value of an option of a repository as it is kept.
+
+    Raises
+    ------
+    InvalidInputError
+        It is a secret of the service behind a bucket.
+    """
+    _, is_option, option = name.partition(f".{_OPTION}")
+    if not (name.startswith(_SECTION) and is_option):
+        return value
+    return kept_options({option: value})[option]
 
 
 def check_remote_name(name: object) -> str:

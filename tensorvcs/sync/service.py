@@ -40,6 +40,7 @@ from tensorvcs.objects.digest import CommitDigest, digest_of, digests_to_array
 from tensorvcs.sync import wire
 from tensorvcs.sync.arrivals import named_by
 from tensorvcs.sync.connectivity import check_connected
+from tensorvcs.sync.upload_lease import UploadLease
 from tensorvcs.sync.wire import Content, Frame
 from tensorvcs.tree.nodes import Nodes
 
@@ -135,9 +136,11 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     policy: Policy = field(default_factory=Policy)
     _nodes: Nodes = field(init=False)
+    _upload: UploadLease = field(init=False)
 
     def __post_init__(self) -> None:
         self._nodes = Nodes(self.stores.objects)
+        self._upload = UploadLease(self.stores.lease)
 
     def answer(self, method: str, frames: Iterator[Frame], visitor: Visitor) -> Iterator[Content]:
         """Yield the contents of the frames of an answer.
@@ -168,6 +171,9 @@ class Service:
             raise RemoteError(f"there is no method {method[:40]!r}")
         if not visitor.has(right_of(method)):
             raise access_denied(visitor, right_of(method))
+        if method in UPLOAD_METHODS and visitor.has("write"):
+            # Who may write asks what is here to leave it out of what is sent.
+            self._upload.prolong()
         yield from METHODS[method](self, frames, visitor)
 
     def max_frame_nbytes(self, method: str) -> int:
@@ -338,6 +344,8 @@ METHODS: dict[str, _Method] = {
 """The methods by name; `tensorvcs.sync.wire` says what each is."""
 
 WRITE_METHODS = frozenset({"swap", "objects/put", "values/take"})
+UPLOAD_METHODS = WRITE_METHODS | {"objects/missing", "values/contains"}
+"""What an upload consists of; what it relies on is kept until it has ended."""
 
 
 def right_of(method: str) -> Right:

@@ -5,6 +5,11 @@ whole: values before the leaves that name them, leaves before inner nodes, nodes
 snapshots before commits, parents before children. So what the destination has needs no second
 look, a transfer that was cut off goes on where it stopped, and at any moment both ends are
 correct. Refs are moved by the caller, last.
+
+A partial clone weakens this on purpose. There a snapshot may be without the trees of some columns,
+or, beyond a depth, of all; and a node that was fetched because it was read may be without its
+children. So in a partial clone a node that is there says nothing of those below it. What is absent
+is found out by whoever reads it, and by `transfer_trees` when it is told to be thorough.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from tensorvcs.tree.entries import keys_of
 from tensorvcs.tree.node import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 
 # Questions and answers are batched: so many digests are asked about at a time.
 _ASK_DIGESTS = 8192
+_ASK_VALUES = 32768
 _GET_OBJECTS = 512
 _COMMITS = 256
 # Payload that is sealed together, so that packs come out large, with the leaves that name it.
@@ -47,6 +53,11 @@ T = TypeVar("T")
 
 class Payload(Protocol):
     """Which columns, and which values of them, a transfer takes."""
+
+    @property
+    def depth(self) -> int | None:
+        """Of how many of the newest commits the trees are taken; None for all."""
+        ...
 
     def takes_column(self, column: str) -> bool:
         """Tell whether the tree of a column is taken."""
@@ -103,6 +114,7 @@ def transfer(
     *,
     tags: Sequence[bytes] = (),
     payload: Payload | None = None,
+    whole: Collection[CommitDigest] | None = None,
     progress: Progress | None = None,
 ) -> Transferred:
     """Copy commits with their history, and annotated tags, to where they are missing.
@@ -117,6 +129,9 @@ def transfer(
         Digests of tag objects; their commits are taken as well.
     payload : Payload, optional
         What a partial clone takes; everything when omitted.
+    whole : collection of CommitDigest, optional
+        The commits whose trees and values are taken, those that `newest_commits` gives for the
+        depth of the payload; all when omitted.
     progress : callable, optional
         Called with what was moved so far, after each batch.
 
@@ -136,7 +151,7 @@ def transfer(
     Asks level by level, thousands of digests at a time. Holds the commits and the inner nodes
     that are new, about a hundredth of the leaves, and one seal of payload.
     """
-    run = _Transfer(source, destination, payload, progress)
+    run = _Transfer(source, destination, payload, progress, whole)
     tag_objects = source.objects.get(list(run.missing(tags)))
     targets = [TagObject.decode(content).commit for content in tag_objects]
     for chunk in _batches(run.missing_commits([*commits, *targets]), _COMMITS):
@@ -144,6 +159,39 @@ def transfer(
     if tag_objects:
         run.put(tag_objects)
     run.report()
+    return run.moved
+
+
+def transfer_trees(
+    source: Stores,
+    destination: Stores,
+    commits: Iterable[tuple[CommitDigest, CommitObject]],
+    *,
+    payload: Payload | None = None,
+    is_thorough: bool = False,
+    progress: Progress | None = None,
+) -> Transferred:
+    """Copy the trees and values of commits that the destination has, as a partial clone may.
+
+    Parameters
+    ----------
+    commits : iterable of (CommitDigest, CommitObject)
+    payload : Payload, optional
+        As for `transfer`; its depth does not count.
+    is_thorough : bool
+        Whether to look below nodes that are there: reading may have fetched these alone.
+
+    Notes
+    -----
+    Without `is_thorough` it asks for the roots only where all is there; with it, all nodes of the
+    commits are read. Raises what `transfer` does.
+    """
+    run = _Transfer(source, destination, payload, progress, is_thorough=is_thorough)
+    for chunk in _batches(commits, _COMMITS):
+        digests = list(dict.fromkeys(commit.snapshot for _, commit in chunk))
+        leaves, inner = run.copy_trees(run.roots_of(destination.objects.get(digests)))
+        if leaves or inner or destination.tensors.unsealed_nbytes:
+            run.seal(leaves, *(inner[level] for level in sorted(inner)))
     return run.moved
 
 
@@ -185,7 +233,10 @@ class _Transfer:
     destination: Stores
     payload: Payload | None
     progress: Progress | None
+    whole: Collection[CommitDigest] | None = None
+    is_thorough: bool = False
     moved: Transferred = field(default_factory=Transferred)
+    seen: set[bytes] = field(default_factory=set)
 
     def report(self) -> None:
         if self.progress is not None:
@@ -229,19 +280,17 @@ class _Transfer:
 
     def copy_commits(self, commits: Sequence[tuple[CommitDigest, CommitObject]]) -> None:
         """Copy some commits, whose parents are there or among them."""
-        snapshots = list(self.missing(commit.snapshot for _, commit in commits))
+        snapshots: list[bytes] = list(self.missing(commit.snapshot for _, commit in commits))
         contents = self.source.objects.get(snapshots)
-        roots: _Edge = {}
-        for content in contents:
-            for name, state in decode_snapshot(content).items():
-                if self.payload is not None and not self.payload.takes_column(name):
-                    continue
-                for root, is_text in ((state.tree.ints, False), (state.tree.texts, True)):
-                    if root is not None:
-                        schema, width = state.schema, state.tree.value_nbytes
-                        place = _Place((name,), is_text, width, schema.is_inline, schema.nested)
-                        _meet(roots, root.digest, place)
-        leaves, inner = self.copy_trees(roots)
+        to_decode = contents
+        if self.whole is not None:
+            # A snapshot may be there, of an older commit, without its trees.
+            named = dict(zip(snapshots, contents, strict=True))
+            wanted = dict.fromkeys(c.snapshot for digest, c in commits if digest in self.whole)
+            there = [digest for digest in wanted if digest not in named]
+            named.update(zip(there, self.source.objects.get(there), strict=True))
+            to_decode = [named[digest] for digest in wanted]
+        leaves, inner = self.copy_trees(self.roots_of(to_decode))
         self.seal(
             leaves,
             *(inner[level] for level in sorted(inner)),
@@ -253,33 +302,52 @@ class _Transfer:
 
     # Trees
 
+    def roots_of(self, snapshots: Iterable[bytes]) -> _Edge:
+        """Return the roots of those columns of some snapshots that are taken."""
+        roots: _Edge = {}
+        for content in snapshots:
+            for name, state in decode_snapshot(content).items():
+                if self.payload is not None and not self.payload.takes_column(name):
+                    continue
+                for root, is_text in ((state.tree.ints, False), (state.tree.texts, True)):
+                    if root is not None:
+                        schema, width = state.schema, state.tree.value_nbytes
+                        place = _Place((name,), is_text, width, schema.is_inline, schema.nested)
+                        _meet(roots, root.digest, place)
+        return roots
+
     def copy_trees(self, roots: _Edge) -> tuple[list[bytes], dict[int, list[bytes]]]:
         """Copy leaves with their values; return the last leaves, and the inner nodes by level."""
         inner: dict[int, list[bytes]] = {}
         edges: dict[int, _Edge] = {}
         leaves = _Leaves(self)
 
-        def sort_in(node: Node, place: _Place) -> None:
+        def sort_in(node: Node, place: _Place, *, is_new: bool) -> None:
             if node.level == 0:
-                leaves.add(node, place)
+                leaves.add(node, place, is_new=is_new)
                 return
-            inner.setdefault(node.level, []).append(node.content)
+            if is_new:
+                inner.setdefault(node.level, []).append(node.content)
             edge = edges.setdefault(node.level - 1, {})
             for child in array_to_digests(node.children):
                 _meet(edge, child, place)
 
-        for node, place in self.nodes(roots):
-            sort_in(node, place)
+        for node, place, is_new in self.nodes(roots):
+            sort_in(node, place, is_new=is_new)
         while edges:
             level = max(edges)
-            for node, place in self.nodes(edges.pop(level), level):
-                sort_in(node, place)
+            for node, place, is_new in self.nodes(edges.pop(level), level):
+                sort_in(node, place, is_new=is_new)
         return leaves.rest(), inner
 
-    def nodes(self, edge: _Edge, level: int | None = None) -> Iterator[tuple[Node, _Place]]:
-        """Yield the nodes that the destination lacks, each checked to fit its place."""
-        for batch in _batches(self.missing(edge), _GET_OBJECTS):
-            for digest, content in zip(batch, self.source.objects.get(batch), strict=True):
+    def nodes(self, edge: _Edge, level: int | None = None) -> Iterator[tuple[Node, _Place, bool]]:
+        """Yield nodes, each checked to fit its place, and whether the destination lacks them.
+
+        Those that it has come only in a thorough transfer, each once.
+        """
+        for batch, is_new in self.batches(edge):
+            store = self.source if is_new else self.destination
+            for digest, content in zip(batch, store.objects.get(batch), strict=True):
                 node, place = Node(content), edge[digest]
                 found = (node.is_text, node.value_nbytes, node.level if level is None else level)
                 if found != (place.is_text, place.value_nbytes, node.level):
@@ -287,7 +355,21 @@ class _Transfer:
                         f"node {digest.hex()} of level {node.level} with values of "
                         f"{node.value_nbytes} bytes does not fit what names it"
                     )
-                yield node, place
+                yield node, place, is_new
+
+    def batches(self, edge: _Edge) -> Iterator[tuple[list[bytes], bool]]:
+        """Yield those nodes of an edge that are to be read, and whether they are missing."""
+        if not self.is_thorough:
+            for batch in _batches(self.missing(edge), _GET_OBJECTS):
+                yield batch, True
+            return
+        fresh = [digest for digest in edge if digest not in self.seen]
+        self.seen.update(fresh)
+        for batch in _batches(fresh, _GET_OBJECTS):
+            absent = self.destination.objects.missing(batch)
+            there = set(batch).difference(absent)
+            yield absent, True
+            yield [digest for digest in batch if digest in there], False
 
 
 class _Leaves:
@@ -299,15 +381,16 @@ class _Leaves:
         self._asked: list[NDArray[np.uint8]] = []
         self._asked_count = 0
 
-    def add(self, leaf: Node, place: _Place) -> None:
-        """Take a leaf; its values are fetched with those of the next ones."""
-        self._contents.append(leaf.content)
+    def add(self, leaf: Node, place: _Place, *, is_new: bool) -> None:
+        """Take a leaf, to be put when it is new; its values are fetched with those of the next."""
+        if is_new:
+            self._contents.append(leaf.content)
         if not place.is_inline:
             wanted = self._chosen(leaf, place)
             self._asked.append(wanted)
             self._asked_count += len(wanted)
         is_full = len(self._contents) >= _SEAL_LEAVES
-        if not is_full and self._asked_count < _ASK_DIGESTS:
+        if not is_full and self._asked_count < _ASK_VALUES:
             return
         self._fetch()
         if is_full or self._run.destination.tensors.unsealed_nbytes >= _SEAL_NBYTES:

@@ -79,7 +79,12 @@ Content = bytes | tuple[bytes, memoryview]
 
 def frame(content: bytes, kind: bytes = DATA) -> bytes:
     """Return one frame."""
-    return _HEAD.pack(kind, len(content)) + content
+    return frame_head(len(content), kind) + content
+
+
+def frame_head(nbytes: int, kind: bytes = DATA) -> bytes:
+    """Return what comes before a content of so many bytes."""
+    return _HEAD.pack(kind, nbytes)
 
 
 def stream(contents: Iterable[Content]) -> Iterator[Frame]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,32 +17,32 @@ from tensorvcs.errors import (
 )
 from tensorvcs.sync import bucket_contents
 from tensorvcs.sync.bucket import Bucket
-from tests.buckets import Service, azurite, careless_server, gateway
+from tests.buckets import SERVICES, Service, Services, careless_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 pytest.importorskip("obstore")
-pytestmark = pytest.mark.slow
 
-SERVICES = {"gateway": gateway, "azurite": azurite}
 PIXELS = np.random.default_rng(0).integers(0, 256, (600, 16, 16, 3), np.uint8)
-NAMES = count()
 
 
-@pytest.fixture(scope="module", params=SERVICES)
-def service(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    with SERVICES[request.param](tmp_path_factory.mktemp(request.param)) as started:
-        yield started
+@pytest.fixture(params=SERVICES)
+def service(request: pytest.FixtureRequest, services: Services) -> Service:
+    return services.get(request.param)
 
 
 @pytest.fixture
-def name() -> str:
+def name(services: Services) -> str:
     """A prefix of its own for each test."""
-    return f"test/{next(NAMES)}"
+    return services.new_name()
+
+
+@pytest.fixture
+def options(service: Service, tmp_path: Path) -> dict[str, str]:
+    """The options of the service without its secrets, which are in files."""
+    return service.kept_options(tmp_path)
 
 
 @pytest.fixture
@@ -69,10 +68,10 @@ def relabel(repo: tv.Repository, key: int, label: int) -> None:
 
 def cloned(service: Service, name: str, folder: Path, **options: Any) -> tv.Repository:
     url = f"{service.url}/{name}"
+    kept = service.kept_options(folder.parent)
     return tv.clone(
-        url, folder, options=service.options, user_name="Bob", user_email="bob@example.org",
-        **options,
-    )  # fmt: skip
+        url, folder, options=kept, user_name="Bob", user_email="bob@example.org", **options
+    )
 
 
 def test_files_and_conditions(service: Service, name: str) -> None:
@@ -106,12 +105,12 @@ def test_many_at_a_time_and_one_wins(service: Service, name: str) -> None:
 
 
 def test_push_clone_pull_and_back(
-    service: Service, name: str, pets: tv.Repository, tmp_path: Path
+    service: Service, name: str, options: dict[str, str], pets: tv.Repository, tmp_path: Path
 ) -> None:
     url = f"{service.url}/{name}"
     with pytest.raises(RepositoryNotFoundError, match="no repository at"):
         cloned(service, name, tmp_path / "none")
-    pets.add_remote("origin", url, options=service.options)
+    pets.add_remote("origin", url, options=options)
     assert pets.push().movement == "new"
     assert pets.push().movement == "up to date"
     pets.push_tag("origin", "v1")
@@ -137,9 +136,9 @@ def test_push_clone_pull_and_back(
 
 
 def test_a_part_and_the_rest_when_it_is_read(
-    service: Service, name: str, pets: tv.Repository, tmp_path: Path
+    service: Service, name: str, options: dict[str, str], pets: tv.Repository, tmp_path: Path
 ) -> None:
-    pets.add_remote("origin", f"{service.url}/{name}", options=service.options)
+    pets.add_remote("origin", f"{service.url}/{name}", options=options)
     pets.push()
     with cloned(
         service, name, tmp_path / "part", columns=["images", "masks"], max_bytes=50_000,
@@ -158,9 +157,9 @@ def test_a_part_and_the_rest_when_it_is_read(
 
 
 def test_pushes_at_a_time_lose_nothing(
-    service: Service, name: str, pets: tv.Repository, tmp_path: Path
+    service: Service, name: str, options: dict[str, str], pets: tv.Repository, tmp_path: Path
 ) -> None:
-    pets.add_remote("origin", f"{service.url}/{name}", options=service.options)
+    pets.add_remote("origin", f"{service.url}/{name}", options=options)
     pets.push()
 
     def work(number: int) -> None:
@@ -184,12 +183,13 @@ def test_pushes_at_a_time_lose_nothing(
 def test_a_push_that_is_cut_goes_on(
     service: Service,
     name: str,
+    options: dict[str, str],
     pets: tv.Repository,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bucket_contents, "FILE_NBYTES", 100_000)
-    pets.add_remote("origin", f"{service.url}/{name}", options=service.options)
+    pets.add_remote("origin", f"{service.url}/{name}", options=options)
     real = Bucket.put
     sent: list[str] = []
 
@@ -215,9 +215,11 @@ def test_other_credentials(service: Service, name: str) -> None:
         wrong.open(name).get("refs")
 
 
-def test_a_bucket_that_there_is_not(service: Service, pets: tv.Repository) -> None:
+def test_a_bucket_that_there_is_not(
+    service: Service, options: dict[str, str], pets: tv.Repository
+) -> None:
     url = service.url.replace("pets", "no-such-bucket") + "/a"
-    pets.add_remote("origin", url, options=service.options)
+    pets.add_remote("origin", url, options=options)
     with pytest.raises(RemoteError, match="no-such-bucket"):
         pets.push()
 
@@ -226,7 +228,7 @@ def test_a_service_that_ignores_conditions(
     tmp_path: Path, pets: tv.Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with careless_server(tmp_path / "served") as careless:
-        pets.add_remote("origin", f"{careless.url}/a", options=careless.options)
+        pets.add_remote("origin", f"{careless.url}/a", options=careless.kept_options(tmp_path))
         with pytest.raises(RemoteError, match="whether or not conditions hold"):
             pets.push()
         assert careless.open("a").list_files("bundles") == {}

@@ -1,4 +1,4 @@
-"""What the stores of every remote do: in memory, at a path, behind HTTP, behind pipes."""
+"""What the stores of every remote do: in memory, at a path, behind HTTP and pipes, in buckets."""
 
 from __future__ import annotations
 
@@ -17,20 +17,24 @@ from tensorvcs.errors import (
     DigestMismatchError,
     ObjectDamagedError,
     ObjectNotFoundError,
+    ReadOnlyError,
     RefChangedError,
+    RemoteError,
 )
 from tensorvcs.history.refs import BRANCHES, HEAD, TAGS, encode_commit_ref, encode_tag_ref
 from tensorvcs.objects.commit import EMPTY_SNAPSHOT, TagObject
 from tensorvcs.objects.digest import CommitDigest, digest_of, digests_to_array
 from tensorvcs.storage.interfaces import RefChange, Stores
 from tensorvcs.storage.memory import MemoryTensors, memory_stores
+from tensorvcs.sync.bucket import Bucket
 from tensorvcs.sync.remote_stores import RemoteTensors, remote_stores
 from tensorvcs.sync.stdio_stores import PipeLine
 from tensorvcs.sync.transfer import transfer
-from tests.buckets import memory_bucket, stores_in
+from tests.buckets import SERVICES, FolderBucket, Services, memory_bucket, stores_in
 from tests.memory_repository import ADA, MemoryRepository
 from tests.served import served
 from tests.tensor_values import IMAGES, digests_of, every_schema, put, random_images
+from tests.unit.sync.bundles import bundle_of
 from tests.unit.sync.repositories import fill
 from tests.unit.sync.services import DirectLine
 
@@ -43,13 +47,20 @@ if TYPE_CHECKING:
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-KINDS = ("memory", "path", "http", "pipes", "direct", "bucket")
+KINDS = ("memory", "path", "http", "pipes", "direct", "bucket", "bucket-folder", *SERVICES)
 SCHEMAS = every_schema()
 
 
 @contextmanager
-def opened(kind: str, folder: Path) -> Iterator[Stores]:
+def opened(kind: str, folder: Path, services: Services | None = None) -> Iterator[Stores]:
     """Open the stores of an empty repository of a kind."""
+    if kind in SERVICES:
+        assert services is not None
+        yield stores_in(services.get(kind).open(services.new_name()))
+        return
+    if kind == "bucket-folder":
+        yield stores_in(FolderBucket(folder / "bucket"))
+        return
     if kind == "memory":
         yield MemoryRepository(memory_stores()).stores
         return
@@ -82,8 +93,8 @@ def _connected(url: str) -> Iterator[Stores]:
 
 
 @pytest.fixture(params=KINDS)
-def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
-    with opened(request.param, tmp_path) as stores:
+def remote(request: pytest.FixtureRequest, tmp_path: Path, services: Services) -> Iterator[Stores]:
+    with opened(request.param, tmp_path, services) as stores:
         yield stores
 
 
@@ -125,8 +136,10 @@ def test_the_whole_of_a_history_travels_there_and_back(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_values_of_every_kind_travel_there_and_back(kind: str, tmp_path: Path) -> None:
-    with opened(kind, tmp_path) as remote:
+def test_values_of_every_kind_travel_there_and_back(
+    kind: str, tmp_path: Path, services: Services
+) -> None:
+    with opened(kind, tmp_path, services) as remote:
         # On disk and over lines a few of the dtypes stand for all.
         is_quick = kind in ("memory", "direct", "bucket")
         for name, schema, values_of in SCHEMAS if is_quick else [*SCHEMAS[:-3:5], *SCHEMAS[-3:]]:
@@ -186,6 +199,60 @@ def test_absent_values_are_named(remote: Stores) -> None:
     assert remote.tensors.contains(nothing).shape == (0,)
     assert remote.tensors.sizes(nothing).shape == (0,)
     assert list(remote.tensors.stored(nothing)) == []
+
+
+# Those that are only read: a bundle, and a bucket whose files were copied to another service
+
+
+@contextmanager
+def only_read(kind: str, source: MemoryRepository, folder: Path) -> Iterator[Stores]:
+    """Open the stores of a copy of a repository to which nothing can be pushed."""
+    if kind == "bundle":
+        path = folder / "pets.bundle"
+        path.write_bytes(bundle_of(source.stores))
+        with _connected(str(path)) as stores:
+            yield stores
+        return
+    first, copy = memory_bucket(), folder / "copied"
+    filled = stores_in(first)
+    transfer(source.stores, filled, [source.resolve("main")])
+    swap(filled, RefChange(BRANCHES + "main", None, encode_commit_ref(source.resolve("main"))))
+    for name in ("refs.json", *(f"bundles/{bundle}" for bundle in first.list_files("bundles"))):
+        found = first.get(name)
+        assert found is not None
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes(found[0])
+    yield stores_in(Bucket(pytest.importorskip("obstore.store").LocalStore(str(copy)), "file://x"))
+
+
+@pytest.mark.parametrize("kind", ["bundle", "bucket"])
+def test_what_is_only_read(kind: str, source: MemoryRepository, tmp_path: Path) -> None:
+    head = source.resolve("main")
+    with only_read(kind, source, tmp_path) as remote:
+        assert remote.refs.items(BRANCHES) == {BRANCHES + "main": encode_commit_ref(head)}
+        assert remote.refs.get(HEAD) == b"ref refs/heads/main"
+        absent = bytes(32)
+        assert remote.objects.missing([absent, head, absent]) in ([absent], [absent, absent])
+        assert remote.objects.get([head, head]) == source.objects.get([head]) * 2
+        assert remote.objects.find(head.hex()[:10]) == [head]
+        with pytest.raises(ObjectNotFoundError, match=absent.hex()):
+            remote.objects.get([head, absent])
+        values = digests_to_array([*source.stores.tensors.values, absent])  # type: ignore[attr-defined]
+        assert remote.tensors.contains(values).tolist() == [True] * (len(values) - 1) + [False]
+        assert (remote.tensors.sizes(values[:-1]) == source.stores.tensors.sizes(values[:-1])).all()
+        with pytest.raises(ObjectNotFoundError, match=absent.hex()):
+            list(remote.tensors.stored(values))
+        back = memory_stores()
+        assert transfer(remote, back, [head]).commit_count == 3
+        repo = MemoryRepository(back)
+        swap(back, RefChange(BRANCHES + "main", None, encode_commit_ref(head)))
+        for revision in ("main", "main~1", "main~2"):
+            assert repo.content(revision) == source.content(revision)
+        with pytest.raises((ReadOnlyError, RemoteError), match="nothing was pushed"):
+            swap(remote, RefChange(BRANCHES + "main", encode_commit_ref(head), None))
+        with pytest.raises((ReadOnlyError, RemoteError), match="nothing was pushed"):
+            remote.objects.put([TagObject(head, "v", ADA, source.now(), "One").encode()])
+        assert remote.refs.items(BRANCHES) == {BRANCHES + "main": encode_commit_ref(head)}
 
 
 def swap(stores: Stores, *changes: RefChange) -> None:

@@ -110,12 +110,26 @@ def test_an_empty_write_and_an_empty_seal_change_nothing(store: TensorStore) -> 
     assert table.read(np.zeros(0, np.intp)).shape == (0, 16, 16, 3)
 
 
+@pytest.mark.parametrize("is_private", [False, True])
+def test_a_view_is_the_values_or_none(store: TensorStore, *, is_private: bool) -> None:
+    images = random_images(9)
+    table = table_of(store, IMAGES, put(store, IMAGES, images))
+    view = table.view(2, 7, is_private=is_private)
+    if view is not None:
+        assert same(view, images[2:7])
+        assert view.flags.writeable is is_private
+    assert table.view(4, 4) is None
+    texts = table_of(store, TEXTS, put(store, TEXTS, ["a", "b"]))
+    assert texts.view(0, 2) is None
+
+
 def test_an_absent_value_is_an_error_that_names_it(store: TensorStore) -> None:
     digests = digests_of(IMAGES, random_images(1))
     with pytest.raises(ObjectNotFoundError, match=digests[0].tobytes().hex()):
         store.read(IMAGES, digests)
     with pytest.raises(ObjectNotFoundError, match=digests[0].tobytes().hex()):
-        table_of(store, IMAGES, digests)
+        # At the latest when it is read: the others of the column can be.
+        table_of(store, IMAGES, digests).read(np.zeros(1, np.intp))
 
 
 def test_values_are_copies(store: TensorStore) -> None:

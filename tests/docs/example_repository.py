@@ -147,6 +147,7 @@ def _make_files(folder: Path) -> None:
     np.save(folder / "label.npy", np.array(1))
     with h5py.File(folder / "scans.h5", "w") as file:
         file["scans"] = np.arange(60, dtype=np.int16).reshape(5, 3, 4)
+    (folder / "people.csv").write_text("name,age\nann,31\nbob,27\n")
     (folder / "evaluate.py").write_text(EVALUATE)
     (folder / "loss.py").write_text(LOSS)
     make_photos(folder / "photos")

@@ -220,6 +220,25 @@ def bundle_alone(shell: Shell) -> None:
     shutil.rmtree(shell.folder / ".tensorvcs")
 
 
+def recorded_runs(shell: Shell) -> None:
+    """Have two runs, and a file with the provenance of the first."""
+    torch = pytest.importorskip("tensorvcs.torch", reason="torch is not installed")
+    with shell.repository() as repo:
+        for name, revision in (("resnet-1", "v1"), ("resnet-2", "main")):
+            loader = torch.TensorLoader(repo.checkout(revision), ["labels"], batch_size=2, seed=1)
+            list(loader)
+            provenance = loader.provenance()
+            if name == "resnet-1":
+                (shell.folder / "provenance.json").write_text(json.dumps(provenance))
+            repo.record_run(name, provenance)
+
+
+def provenance_alone(shell: Shell) -> None:
+    recorded_runs(shell)
+    with shell.repository() as repo:
+        repo.delete_run("resnet-1")
+
+
 SETUPS: dict[str, Callable[[Shell], None]] = {
     "tvcs init": empty_folder,
     "tvcs import ": empty_repository,
@@ -252,6 +271,7 @@ SETUPS: dict[str, Callable[[Shell], None]] = {
     "tvcs pull --strategy": both_have_changed,
     "tvcs push": behind_us,
     "tvcs fetch-data": partial_clone,
+    "tvcs verify --repair-from": with_a_remote,
     "tvcs conflicts": merge_in_progress,
     "tvcs resolve": merge_in_progress,
     "tvcs merge --abort": merge_in_progress,
@@ -260,6 +280,8 @@ SETUPS: dict[str, Callable[[Shell], None]] = {
     "tvcs token list": after("tvcs token add tokens.json ada"),
     "tvcs token revoke": after("tvcs token add tokens.json ada"),
     "tvcs tag before-cleaning": without_tag("before-cleaning"),
+    "tvcs run ": recorded_runs,
+    "tvcs run record": provenance_alone,
 }
 
 

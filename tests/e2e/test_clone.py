@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tensorvcs.errors import ObjectNotFoundError, RemoteError
+from tensorvcs.errors import ObjectNotFoundError, PromisorAwayError
 from tests.e2e.remote import PIXELS, beside, clone, with_pictures
 from tests.e2e.shell import Shell
 
@@ -33,6 +33,7 @@ def test_a_clone_has_everything(shell: Shell) -> None:
             "max_bytes": None,
             "sample": "first",
             "seed": 0,
+            "depth": None,
         }
     ]
 
@@ -71,7 +72,7 @@ def test_columns_that_are_not_taken(shell: Shell) -> None:
         assert repo.stats().packs.value_count == 0
     assert "images | not here" in other.ok("show")
     assert other.fails("blame", "images") == (
-        "Error: 1 tree nodes are not in this partial clone, which fetches nothing\n"
+        "Error: 1 tree node is not in this partial clone, which fetches nothing\n"
         "Hint: bring them with 'tvcs fetch-data', or let them be fetched when they are read: "
         "tvcs config remote.origin.promisor true\n"
     )
@@ -94,7 +95,7 @@ def test_a_budget_and_a_clone_that_is_offline(shell: Shell) -> None:
     shell.folder.rename(shell.folder.with_name("away"))
     with other.repository() as repo, repo.checkout() as checkout:
         assert len(list(checkout["images"].keys())) == 50
-        with pytest.raises(RemoteError, match=r"40 values are not in this partial clone, and remo"):
+        with pytest.raises(PromisorAwayError, match=r"40 values are not in this partial clone"):
             checkout["images"][:]
     assert other.ok("log", "--oneline").endswith("Pictures\n")
     assert other.ok("blame", "labels", "0/08").count("Pictures") <= 1
@@ -144,3 +145,72 @@ def test_sources_that_are_none(shell: Shell) -> None:
     assert not (shell.folder / "x").exists()
     errors = shell.fails("clone", str(shell.folder), "x", "--max-bytes", "much", code=2)
     assert "'much' is no size; write 200MB or 1.5GiB" in errors
+
+
+def test_a_depth_and_how_it_grows(shell: Shell) -> None:
+    with_pictures(shell)
+    shell.stage({"0/08": 7})
+    shell.ok("commit", "-m", "Relabel")
+    other = clone(shell, "--depth", "1", "--no-lazy")
+    assert [line.split(" ", 1)[1] for line in other.ok("log", "--oneline").splitlines()] == [
+        "(HEAD -> main) Relabel",
+        "(tag: v1) Pictures",
+    ]
+    assert other.ok("stats").splitlines()[-2:] == [
+        "images  uint8 (16, 16, 3)  50 samples, 50 of them here",
+        "labels  int64 ()           50 samples, 50 of them here; keys of 1 of 2 versions",
+    ]
+    assert "labels | not here" in other.ok("show")
+    assert other.fails("blame", "labels").startswith(
+        "Error: 1 tree node is not in this partial clone, which fetches nothing\n"
+        "Hint: bring them with 'tvcs fetch-data', or older versions with 'tvcs fetch origin "
+        "--depth N', or let them be fetched"
+    )
+    assert other.ok("fetch", "--depth", "2").startswith("From origin: 0 commits, 0 values, ")
+    assert "labels | +0 -0 ~1" in other.ok("show")
+    assert other.ok("fetch", "--depth", "all") == "Nothing new at origin\n"
+    with other.repository() as repo:
+        assert not repo.is_partial
+        assert repo.verify().absent_count == 0
+    errors = other.fails("fetch", "--depth", "none", code=2)
+    assert "'none' is no depth; write a number from 1, or all" in errors
+    assert other.fails("fetch", "origin", "main", "--depth", "2") == (
+        "Error: a depth is that of all branches; name none of them\n"
+    )
+
+
+def test_commands_that_do_without_what_is_absent_work_offline(shell: Shell) -> None:
+    with_pictures(shell)
+    shell.ok("switch", "-c", "dev")
+    recolour(shell, "0/08", 40)
+    shell.ok("switch", "main")
+    recolour(shell, "0/08", 41)
+    other = clone(shell, "--columns", "images,labels", "--key", "1/*")
+    shell.folder.rename(shell.folder.with_name("away"))
+    assert other.ok("status").startswith("On branch main")
+    assert other.ok("log", "--oneline", "--column", "images").count("\n") == 2
+    assert "images | +0 -0 ~1" in other.ok("show")
+    assert "images | +0 -0 ~1" in other.ok("diff", "HEAD~1", "HEAD", "--stat")
+    assert "~0/08" in other.ok("diff", "HEAD~1", "HEAD").replace(" ", "")
+    assert "the values are not here" in other.ok("history", "images", "0/08")
+    assert other.json("history", "images", "0/08")["changes"][0]["is_here"] is False
+    assert other.ok("blame", "images", "1/07").endswith("1/07\n")
+    assert "23 of them here" not in other.ok("stats")
+    assert other.run("merge", "origin/dev", "--keep-conflicts").code == 1
+    assert other.ok("conflicts").count("not here") == 3
+    other.ok("resolve", "images", "0/08", "--theirs")
+    other.ok("merge", "--continue")
+    for command in (["view", "images", "0/08"], ["diff", "HEAD~1", "HEAD", "--show"]):
+        result = other.run(*command)
+        assert result.code == 1
+        error = result.stderr
+        assert error.startswith("Error: ")
+        assert "not in this partial clone, and remote 'origin' at " in error
+        assert "'tvcs fetch-data' brings values" in error
+
+
+def recolour(shell: Shell, key: str, number: int) -> None:
+    """Commit another picture for a sample."""
+    with shell.repository() as repo, repo.edit() as staging:
+        staging["images"][key] = PIXELS[number] ^ 255
+    shell.ok("commit", "-m", f"Recolour {key}")

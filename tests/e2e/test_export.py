@@ -79,3 +79,21 @@ def test_refused(vectors: Shell) -> None:
         "Error: expected [REV] DEST, not 3 words\nHint: see 'tvcs export --help'\n"
     )
     assert not (vectors.folder / "out.npy").exists()
+
+
+def test_to_tables_and_archives(shell: Shell) -> None:
+    with shell.repository() as repo, repo.edit() as staging:
+        staging.add_ndarray_column("labels", (), "int64").update({"a": 3, "b": 5})
+        staging.add_str_column("names").update({"b": "x, y"})
+        staging.commit("First")
+    assert shell.ok("export", "out.csv") == (
+        "Wrote 2 samples of labels\nWrote 1 sample of names\n1 file at out.csv\n"
+    )
+    assert (shell.folder / "out.csv").read_text() == 'key,labels,names\na,3,\nb,5,"x, y"\n'
+    assert shell.json("export", "out.tar")["format"] == "webdataset"
+    shell.ok("column", "delete", "labels")
+    shell.ok("column", "delete", "names")
+    shell.ok("import", "out.csv")
+    assert shell.ok("diff") == ""
+    shell.ok("import", "out.tar", "-c", "labels")
+    assert shell.ok("diff") == ""

@@ -12,7 +12,7 @@ def test_a_part_grows(shell: Shell) -> None:
     with_pictures(shell)
     other = clone(shell, "--columns", "labels")
     assert other.ok("stats").splitlines()[-2:] == [
-        "images  uint8 (16, 16, 3)  50 samples, 0 of them here",
+        "images  uint8 (16, 16, 3)  50 samples, 0 of them here; keys of 0 of 1 versions",
         "labels  int64 ()           50 samples, 50 of them here",
     ]
     assert other.ok("fetch-data", "--column", "images", "--key", "0/*") == (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,3 +110,54 @@ def test_a_column_of_another_schema(shell: Shell) -> None:
         "(found float32 (3), expected int8 ())\n"
         "Hint: import into another column\n"
     )
+
+
+def test_a_table_of_text(shell: Shell) -> None:
+    (shell.folder / "people.csv").write_text("name,age,city\nann,31,Rome\nbob,,Oslo\n")
+    assert shell.ok("import", "people.csv", "-o", "key=name", "-o", "types=age:int16") == (
+        "Staged 1 sample in age, a new column\n"
+        "Staged 2 samples in city, a new column\n"
+        "Note: column 'age': 1 of 2 rows have no value, and give no sample\n" + RECORD
+    )
+    assert shell.ok("column", "list") == "age   int16 ()  1 sample\ncity  str       2 samples\n"
+    (shell.folder / "ragged.csv").write_text("a,b\n1,2\n3\n")
+    assert shell.fails("import", "ragged.csv") == (
+        "Error: ragged.csv, line 3: 1 cells, where the first line has 2\n"
+    )
+    (shell.folder / "twice.csv").write_text("key,b\nx,2\nx,3\n")
+    assert shell.fails("import", "twice.csv") == (
+        "Error: twice.csv: rows 1 and 2 have one key, 'x'\n"
+    )
+    assert shell.fails("import", "people.csv", "-o", "key=id") == (
+        "Error: people.csv has no column 'id'; it has name, age, city\n"
+    )
+    assert len(shell.ok("column", "list").splitlines()) == 2
+
+
+def test_a_typed_table(shell: Shell) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"key": ["a", "b"], "x": [1, 2]}), shell.folder / "t.parquet")
+    assert shell.ok("import", "t.parquet") == "Staged 2 samples in x, a new column\n" + RECORD
+
+
+def test_an_archive_of_samples(shell: Shell) -> None:
+    with tarfile.open(shell.folder / "train.tar", "w") as archive:
+        for name, content in (
+            ("cat/1.cls", b"3"), ("cat/1.txt", b"a cat"), ("../evil.txt", b"x"), ("dog.cls", b"?"),
+        ):  # fmt: skip
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    assert shell.run("import", "train.tar").stdout == (
+        "Staged 1 sample in labels, a new column\n"
+        "Staged 1 sample in texts, a new column\n"
+        "Skipped 2 files that cannot be read:\n"
+        "  train.tar: ../evil.txt: its name leads out of the archive\n"
+        "  train.tar: dog.cls: '?' is no class number\n" + RECORD
+    )
+    with shell.repository() as repo, repo.edit() as staging:
+        assert staging["texts", "cat/1"] == "a cat"
+    whole = (shell.folder / "train.tar").read_bytes()
+    (shell.folder / "cut.tar").write_bytes(whole[:700])
+    assert shell.fails("import", "cut.tar").startswith("Error: cut.tar: it cannot be read: ")

@@ -24,6 +24,12 @@ def test_json(shell: Shell) -> None:
     document = shell.json("stats")
     assert document["commit_count"] == 1
     assert document["columns"] == {
-        "labels": {"schema": "int64 ()", "sample_count": 2, "present_count": None}
+        "labels": {
+            "schema": "int64 ()",
+            "sample_count": 2,
+            "present_count": None,
+            "version_count": None,
+            "present_version_count": None,
+        }
     }
     assert document["total_nbytes"] >= document["lmdb_nbytes"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +45,52 @@ def test_a_flipped_bit(shell: Shell) -> None:
     assert result.code == 1
     assert not result.document["is_sound"]
     assert len(result.document["problems"]) == 1
+
+
+def test_what_is_touched_is_named_and_mended_from_a_remote(shell: Shell) -> None:
+    store(shell)
+    (pack,) = (shell.folder / ".tensorvcs" / "packs").rglob("*.h5")
+    backup = shutil.copytree(shell.folder, shell.folder.parent / "backup")
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 1
+    pack.write_bytes(content)
+    result = shell.run("verify")
+    assert result.code == 1
+    listed = result.stdout.partition("\nSamples that cannot be read:\n")[2]
+    assert listed.startswith("  refs/heads/main, column 'images': 32 samples: ")
+    assert "tvcs verify --repair-from REMOTE" in result.stderr
+    (touched,) = shell.run("verify", "--json").document["touched"]
+    assert (touched["version"], touched["column"]) == ("refs/heads/main", "images")
+    assert touched["sample_count"] == 32
+    assert len(touched["keys"]) == 20
+    lines = shell.ok("verify", "--repair-from", str(backup)).splitlines()
+    assert lines[0] == f"Mended from {backup}: 32 values, 0 objects; 1 pack written anew"
+    assert lines[1].startswith("Sound: 1 commit, ")
+    document = shell.json("verify", "--repair-from", str(backup))
+    assert document["is_sound"]
+    assert document["repair"] == {
+        "source": str(backup), "packs": [], "value_count": 0, "object_count": 0,
+    }  # fmt: skip
+    assert pack.with_name(f"damaged-{pack.name}").exists()
+
+
+def test_what_a_remote_has_not_stays_damaged(shell: Shell) -> None:
+    store(shell)
+    (pack,) = (shell.folder / ".tensorvcs" / "packs").rglob("*.h5")
+    pack.unlink()
+    shell.go(shell.folder.parent / "empty")
+    shell.ok("init")
+    shell.go(shell.folder)
+    result = shell.run("verify", "--repair-from", str(shell.folder.parent / "empty"))
+    assert result.code == 1
+    assert result.stdout.startswith(f"Mended from {shell.folder.parent / 'empty'}: 0 values")
+    assert "another repository may have it" in result.stderr
+
+
+def test_a_repair_is_of_everything(shell: Shell) -> None:
+    store(shell)
+    assert shell.run("verify", "HEAD", "--repair-from", "origin").code == 2
+    assert "no repository at" in shell.fails("verify", "--repair-from", "nowhere")
 
 
 def test_no_such_revision(shell: Shell) -> None:

@@ -46,7 +46,7 @@ osd class load list = *
 osd class default list = *
 osd op num shards = 2
 [client.rgw]
-rgw frontends = beast endpoint=127.0.0.1:$port
+rgw frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
 rgw data = $folder/rgw
 rgw enable ops log = false
 rgw thread pool size = 64

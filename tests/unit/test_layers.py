@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # Each part of the project, and the parts it may import besides itself. Bottom up; `tensorvcs` is
 # the package's own `__init__`, which holds the public names and nothing else.
 _HISTORY = {"errors", "signing", "objects", "display", "storage.interfaces", "tree", "history"}
-_EVERYTHING_BELOW = _HISTORY | {"checkout", "sync", "maintenance", "storage"}
+_EVERYTHING_BELOW = _HISTORY | {
+    "checkout", "sync", "maintenance", "storage", "storage.durable",
+}  # fmt: skip
 _PUBLIC = {
     "tensorvcs", "errors", "objects", "display", "history", "checkout", "maintenance", "repository",
 }  # fmt: skip
@@ -26,7 +28,9 @@ ALLOWED: dict[str, set[str]] = {
     # What a person sees of a value: low, so that checkouts and diffs can show themselves.
     "display": {"errors", "objects"},
     "storage.interfaces": {"errors", "objects"},
-    "storage": {"errors", "objects", "storage.interfaces"},
+    # Files that appear whole: for whoever keeps one, such as the tokens of a server.
+    "storage.durable": {"errors"},
+    "storage": {"errors", "objects", "storage.interfaces", "storage.durable"},
     "tree": {"errors", "objects", "storage.interfaces"},
     "history": {"errors", "signing", "objects", "display", "storage.interfaces", "tree"},
     # The three of one level never import each other.
@@ -39,8 +43,10 @@ ALLOWED: dict[str, set[str]] = {
     # These see the public names, and never the stores.
     "torch": _PUBLIC,
     "formats": _PUBLIC,
+    # Other libraries for arrays and tables; what they share with files is in formats.
+    "interchange": _PUBLIC | {"torch", "formats"},
     # Answers from the stores that a connection opens; it knows no storage of its own.
-    "server": {"errors", "objects", "connections", "storage.interfaces", "sync"},
+    "server": {"errors", "objects", "connections", "storage.interfaces", "storage.durable", "sync"},
     "tensorvcs": _EVERYTHING_BELOW | {"repository", "torch", "formats"},
     "cli": {"tensorvcs", "errors", "signing", "objects", "torch", "formats", "display", "server"},
 }
@@ -66,11 +72,20 @@ APART = {
 # Packages that may be absent: imported inside functions, and in these modules alone. The whole of
 # `tensorvcs.torch` is for people who have torch.
 OPTIONAL: dict[str, tuple[str, ...]] = {
-    "torch": ("tensorvcs.torch.*",),
+    "torch": ("tensorvcs.torch.*", "tensorvcs.interchange.pytorch"),
+    "pyarrow": (
+        "tensorvcs.formats.arrow_tables",
+        "tensorvcs.formats.arrow_values",
+        "tensorvcs.formats.parquet",
+        "tensorvcs.interchange.*",
+    ),
+    "dask": ("tensorvcs.interchange.dask",),
+    "datasets": ("tensorvcs.interchange.huggingface",),
+    "ray": ("tensorvcs.interchange.ray",),
     "PIL": ("tensorvcs.formats.image_decoding", "tensorvcs.formats.image_export"),
     "ml_dtypes": ("tensorvcs.objects.dtype",),
     "cryptography": ("tensorvcs.signing.ed25519",),
-    "rich": ("cli.output",),
+    "rich": ("tensorvcs.display.progress",),
     "hdf5plugin": (),
     "starlette": ("tensorvcs.server.*",),
     "uvicorn": ("tensorvcs.server.*",),
@@ -108,8 +123,8 @@ def part_of(module: str) -> str:
     pieces = module.split(".")
     if pieces[0] == "cli" or len(pieces) == 1:
         return pieces[0]
-    if pieces[1:3] == ["storage", "interfaces"]:
-        return "storage.interfaces"
+    if pieces[1:3] in (["storage", "interfaces"], ["storage", "durable"]):
+        return ".".join(pieces[1:3])
     return pieces[1]
 
 
@@ -185,7 +200,7 @@ def test_the_table_has_no_cycle() -> None:
         return ranks[part]
 
     # `tensorvcs` names everything, and those above it name `tensorvcs`: no part of the order.
-    for part in set(ALLOWED) - {"tensorvcs", "torch", "formats", "server", "cli"}:
+    for part in set(ALLOWED) - {"tensorvcs", "torch", "formats", "interchange", "server", "cli"}:
         rank(part, ())
 
 
@@ -245,7 +260,7 @@ def test_packages_are_imported_where_they_belong(module: str) -> None:
 @pytest.mark.parametrize("module", [m for m in FILES if part_of(m) != "cli"])
 def test_the_library_imports_itself_lazily_only_for_optional_packages(module: str) -> None:
     """The root of the package may be lazy: it names what needs torch and HDF5."""
-    if module in {"tensorvcs", "tensorvcs.repository"} or part_of(module) == "formats":
+    if module in {"tensorvcs", "tensorvcs.repository"} or part_of(module) in {"formats", "interchange"}:
         return
     lazy = [
         f"{module}:{imported.line} {imported.module}"

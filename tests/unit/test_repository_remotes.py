@@ -14,6 +14,7 @@ from tensorvcs.errors import (
     BranchNotFoundError,
     NonFastForwardError,
     ObjectNotFoundError,
+    PromisorAwayError,
     RemoteError,
     RemoteExistsError,
     RemoteNotFoundError,
@@ -215,8 +216,12 @@ def test_a_remote_that_went_away_is_one_clear_error(source: tv.Repository) -> No
         source.path.rename(source.path.with_name("away"))
         images = repo.checkout()["images"]
         assert (images[[1, 2]] == PIXELS[[1, 2]]).all()
-        with pytest.raises(RemoteError, match=r"2 values are not in this partial clone, and") as e:
+        with pytest.raises(PromisorAwayError, match=r"2 values are not in this partial") as e:
             images[[1, 11, 12]]
         assert "fetch-data" in str(e.value.hint)
+        # Said once, however many hands it went through.
+        assert str(e.value).count("partial clone") == 1
+        with pytest.raises(ObjectNotFoundError, match="1 value is not in this partial clone"):
+            images[12]
         source.path.with_name("away").rename(source.path)
         assert (images[[1, 11, 12]] == PIXELS[[1, 11, 12]]).all()

@@ -13,7 +13,6 @@ from tensorvcs.errors import (
     ColumnNotFoundError,
     InvalidInputError,
     ObjectNotFoundError,
-    RemoteError,
 )
 from tensorvcs.history.difference.change_sizes import ChangeSizes
 from tensorvcs.history.difference.changed_column import ChangedColumn
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from tensorvcs.tree.nodes import Nodes
 
 _SHOWN_CHANGES = 8
-# What reading raises that a partial clone left out, and whose remote may not answer.
-_ABSENT = (ObjectNotFoundError, RemoteError)
 
 Order = Literal["key", "size"]
 
@@ -238,7 +235,7 @@ class ColumnDiff:
     def _repr_html_(self) -> str:
         try:
             rows = [html_row(change) for change in self.changes(limit=_SHOWN_CHANGES)]
-        except _ABSENT as error:
+        except ObjectNotFoundError as error:
             return f"<p>{html.escape(f'{repr(self)[1:-1]}; {error}')}</p>"
         if self.stat().total > len(rows):
             rows.append(["", "…", *[""] * (len(HTML_HEADER) - 2)])
@@ -249,7 +246,7 @@ def _counts_text(column: ColumnDiff) -> str:
     """Return the counts of a column as a repr shows them, which must not raise."""
     try:
         stat = column.stat()
-    except _ABSENT:
+    except ObjectNotFoundError:
         return "not here"
     return f"+{stat.added} -{stat.deleted} ~{stat.modified}"
 

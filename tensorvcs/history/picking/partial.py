@@ -47,7 +47,7 @@ def apply_part(
     names : collection of str, optional
         Only these columns; all when None. A renamed column goes by either name.
     renames : mapping of str to str, optional
-        The renamed columns, old name to new name; those of `find_renames` when omitted.
+        The renamed columns, old name to new name; those of `renames_among` when omitted.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def apply_part(
     """
     made = dict(before)
     if renames is None:
-        renames = find_renames(nodes, before, after)
+        renames = renames_among(nodes, before, after, names)
     renamed = {new: old for old, new in renames.items()}
     for new_name in sorted(({*before} - {*renamed.values()}) | {*after}):
         old_name = renamed.get(new_name, new_name)
@@ -80,6 +80,43 @@ def apply_part(
         if state is not None:
             made[new_name if is_whole else old_name] = state
     return made
+
+
+def renames_among(
+    nodes: Nodes, before: Columns, after: Columns, names: Collection[str] | None
+) -> dict[str, str]:
+    """Return the renamed columns, old name to new name, that have to do with some names.
+
+    Parameters
+    ----------
+    names : collection of str, optional
+        Columns of either version; all when None.
+
+    Notes
+    -----
+    As `find_renames`, but looks only into columns that may be one of these, or be taken for one:
+    in a partial clone the others may be absent.
+    """
+    if names is None:
+        return find_renames(nodes, before, after)
+    gone, new = {*before} - {*after}, {*after} - {*before}
+    near = {*names} & (gone | new)
+    while True:
+        pairs = {
+            (old, name)
+            for old in gone
+            for name in new
+            if (old in near) != (name in near)
+            and holds_same_values(before[old].schema, after[name].schema)
+        }
+        if not pairs:
+            break
+        near.update(*pairs)
+    return find_renames(
+        nodes,
+        {name: state for name, state in before.items() if name not in gone or name in near},
+        {name: state for name, state in after.items() if name not in new or name in near},
+    )
 
 
 def _part_of(

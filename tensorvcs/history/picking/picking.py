@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Literal
 from tensorvcs.errors import ColumnNotFoundError, EmptyPickError, MainlineError, with_hint
 from tensorvcs.history.ancestry import read_commit, walk
 from tensorvcs.history.commit import Commit
-from tensorvcs.history.difference.renames import find_renames
 from tensorvcs.history.log import filter_log
 from tensorvcs.history.merging.merge_progress import Intent
-from tensorvcs.history.picking.partial import apply_part, transplant
+from tensorvcs.history.picking.partial import apply_part, renames_among, transplant
 from tensorvcs.history.picking.selection import Selection, chooser
 from tensorvcs.history.snapshot import ColumnState, holds_same_values, read_snapshot
 
@@ -179,7 +178,8 @@ def requested_changes(
         if goal != start:
             changes.append(Change(commit, start, goal))
         if names is not None:
-            renamed = {new: old for old, new in find_renames(nodes, before, after).items()}
+            renames = renames_among(nodes, before, after, names)
+            renamed = {new: old for old, new in renames.items()}
             names = {renamed.get(name, name) for name in names}
     for name in selection.columns or ():
         if name not in known:

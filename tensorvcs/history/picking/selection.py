@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tensorvcs.errors import ColumnNotFoundError, InvalidInputError
-from tensorvcs.history.difference.renames import find_renames, is_beyond_chance
-from tensorvcs.history.picking.partial import apply_part
+from tensorvcs.history.difference.renames import is_beyond_chance
+from tensorvcs.history.picking.partial import apply_part, renames_among
 from tensorvcs.objects.key_patterns import KeyPattern, KeyPatterns
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def take_back(
     if selection.keys is not None:
         choose = chooser(before, after, selection.keys)
 
-    renames = find_renames(nodes, before, after)
+    renames = renames_among(nodes, before, after, selection.columns)
     if choose is not None:
         # The parts are merged again some day, which must see one column in both of them.
         renames = {

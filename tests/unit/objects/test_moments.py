@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from tensorvcs.errors import InvalidInputError
-from tensorvcs.objects.moments import EARLIEST, parse_moment
+from tensorvcs.objects.moments import EARLIEST, parse_moment, seconds_of
 
 NOW = dt.datetime(2026, 1, 31, 12, 30, 15, tzinfo=dt.timezone(dt.timedelta(hours=2)))
 
@@ -46,3 +46,23 @@ def test_an_age_before_all_dates_is_the_first_one() -> None:
 def test_no_moment(text: str) -> None:
     with pytest.raises(InvalidInputError, match="is no time"):
         parse_moment(text)
+
+
+@pytest.mark.parametrize(
+    ("length", "seconds"),
+    [
+        ("2w", 14 * 86400), ("3d", 3 * 86400), ("12 h", 43200), ("30min", 1800), ("90s", 90),
+        ("2 weeks", 14 * 86400), (" 1 Day ", 86400), ("0", 0), ("0d", 0), (1.5, 1.5),
+        (dt.timedelta(minutes=2), 120),
+    ],
+)  # fmt: skip
+def test_lengths_of_time(length: dt.timedelta | float | str, seconds: float) -> None:
+    assert seconds_of(length) == seconds
+
+
+@pytest.mark.parametrize(
+    "length", ["", "2", "w", "2 parsecs", "-1d", "1.5h", "9999999d", -1, True, None, float("nan")]
+)
+def test_what_is_no_length_of_time(length: object) -> None:
+    with pytest.raises(InvalidInputError, match="no length of time"):
+        seconds_of(length)  # type: ignore[arg-type]

@@ -169,39 +169,55 @@ def test_a_merge_keeps_compressed_values_and_frames(
     assert is_whole(store)
 
 
-def test_prune_drops_what_is_not_wanted(tmp_path: Path) -> None:
+def test_values_are_listed_and_dropped(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     images, few = random_images(3000), random_images(4, seed=8)
     texts = [f"text {i}" for i in range(20)]
     digests, loose = put(store, IMAGES, images), put(store, IMAGES, few)
     of_texts = put(store, TEXTS, texts)
-    wanted = {d.tobytes() for d in np.concatenate([digests[::3], loose[:2], of_texts[:5]])}
+    packed, unpacked = store.value_blocks()
+    assert same(np.sort(packed.digests, axis=0), np.sort(digests, axis=0))
+    assert packed.sizes.tolist() == [768] * 3000
+    assert packed.file_nbytes == store.stats().file_nbytes
+    assert (unpacked.pack_id, len(unpacked.digests), unpacked.file_nbytes) == (None, 24, 0)
+    assert unpacked.sizes.min() > 10
+    wanted = {d.tobytes() for d in digests[::3]}
 
-    def keep(names: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        return np.array([name.tobytes() in wanted for name in names])
+    def is_dropped(names: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        return np.array([name.tobytes() not in wanted for name in names])
 
-    assert store.prune(keep) == 2000 + 2 + 15
+    assert packed.pack_id is not None
+    rewriting = store.rewrite(packed.pack_id, is_dropped)
+    assert rewriting is not None
+    # Nothing has changed yet, but for a file that is not in the index.
+    assert store.contains(digests).all()
+    rewriting.abandon()
+    assert len(pack_files(tmp_path)) == 1
+    rewriting = store.rewrite(packed.pack_id, is_dropped)
+    assert rewriting is not None
+    assert rewriting.commit()
     assert store.contains(digests).tolist() == [i % 3 == 0 for i in range(3000)]
-    assert store.contains(loose).tolist() == [True, True, False, False]
+    assert store.stats().file_nbytes == rewriting.file_nbytes
     assert same(np.array(store.read(IMAGES, digests[::3])), images[::3])
+    assert store.rewrite(packed.pack_id, is_dropped) is None
+    store.delete_loose([digest.tobytes() for digest in (*loose[:2], *of_texts[5:])])
+    assert store.contains(loose).tolist() == [False, False, True, True]
     assert store.stats().value_count == 1000 + 2 + 5
-    assert store.prune(keep) == 0
-    assert store.prune(lambda names: np.zeros(len(names), np.bool_)) == 1007
-    assert store.stats().value_count == 0
     assert is_whole(store)
 
 
-def test_a_pack_with_few_unwanted_values_is_left_alone(tmp_path: Path) -> None:
+def test_of_a_pack_nothing_may_be_left(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    digests = put(store, IMAGES, random_images(2000))
-    (before,) = pack_files(tmp_path)
-    unwanted = {digest.tobytes() for digest in digests[:100]}
-
-    def keep(names: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        return np.array([name.tobytes() not in unwanted for name in names])
-
-    assert store.prune(keep) == 0
-    assert pack_files(tmp_path) == [before]
+    put(store, IMAGES, random_images(3000))
+    (block, _) = store.value_blocks()
+    assert block.pack_id is not None
+    rewriting = store.rewrite(block.pack_id, lambda names: np.ones(len(names), np.bool_))
+    assert rewriting is not None
+    assert rewriting.file_nbytes == 0
+    with store._environment.write():
+        assert rewriting.commit()
+    assert pack_files(tmp_path) == []
+    assert store.stats().value_count == 0
 
 
 def test_a_large_write_is_streamed_in_bounded_memory(
@@ -470,7 +486,11 @@ def test_many_values_are_looked_up_among_many_loose_ones(tmp_path: Path) -> None
     assert store.contains(np.concatenate([digests, absent])).tolist() == [True] * 1000 + [False] * 3
     assert store.read(BLOBS, digests) == blobs
     with pytest.raises(ObjectNotFoundError, match="and 2 others are"):
-        table_of(store, BLOBS, np.concatenate([digests, absent]))
+        store.sizes(np.concatenate([digests, absent]))
+    table = table_of(store, BLOBS, np.concatenate([digests, absent]))
+    assert table.read_list(np.arange(1000)) == blobs
+    with pytest.raises(ObjectNotFoundError):
+        table.read_list(np.array([3, 1000]))
 
 
 @pytest.mark.parametrize("codec", ["raw", "blosc", "auto"])
@@ -507,7 +527,7 @@ def test_what_is_absent_is_supplied_when_it_is_read(
         monkeypatch.setattr(hdf5_tensors, "LOOSE_SEAL_NBYTES", 0)
     put(store, IMAGES, images[:100])
     with pytest.raises(ObjectNotFoundError):
-        table_of(store, IMAGES, digests)
+        table_of(store, IMAGES, digests).read(np.arange(300))
     promisor = store.supply = Promisor(source)
     table = table_of(store, IMAGES, digests)
     assert promisor.asked == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
 import pickle
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lmdb
 import pytest
@@ -353,3 +355,59 @@ def test_a_folder_that_cannot_be_opened_is_a_storage_error(tmp_path: Path) -> No
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError):
         LmdbEnvironment(tmp_path / "file")
+
+
+def _small_maps(patch: pytest.MonkeyPatch) -> None:
+    """Have environments begin with a map of 1 MiB, as where the process may not map more."""
+    whole = lmdb.open
+    patch.setattr(lmdb_environment, "_MAP_NBYTES", (64 << 20, 1 << 20))
+    patch.setattr(lmdb, "open", lambda *a, **k: whole(*a, **{**k, "map_size": 1 << 20}))
+
+
+def _grow(path: Path, asked: Any, answered: Any) -> None:
+    """Read what the other process wrote, and write as much, with a map of our own size."""
+    with pytest.MonkeyPatch.context() as patch:
+        _small_maps(patch)
+        environment = LmdbEnvironment(path)
+        while (number := asked.get(timeout=60)) is not None:
+            seen = get(environment, b"p%d" % number) == bytes(100_000)
+            put(environment, b"c%d" % number, bytes(100_000))
+            answered.put(seen)
+        environment.close()
+
+
+def test_the_map_grows_in_two_processes_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _small_maps(monkeypatch)
+    environment = LmdbEnvironment(tmp_path / "lmdb")
+    put(environment, b"a")
+    context = multiprocessing.get_context("spawn")
+    asked, answered = context.Queue(), context.Queue()
+    child = context.Process(target=_grow, args=(tmp_path / "lmdb", asked, answered))
+    child.start()
+    try:
+        for number in range(20):
+            put(environment, b"p%d" % number, bytes(100_000))
+            asked.put(number)
+            assert answered.get(timeout=60)
+            assert get(environment, b"c%d" % number) == bytes(100_000)
+    finally:
+        asked.put(None)
+        child.join(60)
+    assert child.exitcode == 0
+    assert environment.file_nbytes > 3 << 20
+    environment.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(path: str, **_: Any) -> lmdb.Environment:
+        raise lmdb.Error(f"{path}: {os.strerror(number)}")
+
+    monkeypatch.setattr(lmdb, "open", refuse)
+    with pytest.raises(StorageError, match=os.strerror(number)) as caught:
+        LmdbEnvironment(tmp_path / "lmdb")
+    assert caught.value.hint == "keep the repository on a local disk"

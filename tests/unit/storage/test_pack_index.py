@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorvcs.errors import ObjectDamagedError, UnsupportedFormatError
+from tensorvcs.errors import DigestMismatchError, ObjectDamagedError, UnsupportedFormatError
+from tensorvcs.objects.digest import digest_of
+from tensorvcs.objects.tensor import value_header
 from tensorvcs.storage.lmdb_environment import LmdbEnvironment
 from tensorvcs.storage.pack_index import (
     NO_BLOCKS,
@@ -103,13 +105,18 @@ def test_a_record_of_a_later_version_is_unsupported() -> None:
 )
 def test_a_loose_value_comes_back(value: LooseValue) -> None:
     content = encode_loose(value)
-    assert decode_loose(bytes(32), content) == value
+    header = value_header(value.kind, value.dtype, value.shape, len(value.data))
+    digest = digest_of(header + value.data)
+    for _ in range(2):
+        assert decode_loose(digest, content) == value
     for at in range(len(content)):
         with pytest.raises(ObjectDamagedError):
-            decode_loose(bytes(32), content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+            decode_loose(digest, content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
     for at in range(0, len(content), 7):
         with pytest.raises(ObjectDamagedError):
-            decode_loose(bytes(32), content[:at])
+            decode_loose(digest, content[:at])
+    with pytest.raises(DigestMismatchError, match=digest.hex()):
+        decode_loose(bytes(32), content)
 
 
 def test_versions_count_changes_and_moves(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def smaller_batches(patch: Callable[[str, int], None]) -> None:
     """Have transfers work in small steps, so that a cut can fall between any two."""
     for name, value in (
         ("_ASK_DIGESTS", 500),
+        ("_ASK_VALUES", 500),
         ("_GET_OBJECTS", 3),
         ("_COMMITS", 2),
         ("_SEAL_NBYTES", 20_000),

@@ -14,6 +14,7 @@ from tensorvcs.errors import (
     InvalidInputError,
     MissingDependencyError,
     RemoteError,
+    StorageError,
 )
 from tensorvcs.sync import bucket as bucket_module
 from tensorvcs.sync.bucket import Bucket, Version, open_bucket
@@ -72,6 +73,39 @@ def test_little_is_read_for_nothing(ranges: list[tuple[int, int]], allowed: int)
     assert read - asked <= max(allowed, 0.01 * sum(lengths))
 
 
+@pytest.mark.parametrize(
+    ("ranges", "calls"),
+    [
+        # One behind the other: in one go while they are small, in four when they are large.
+        ([(place * 1000, 1000) for place in range(8)], 1),
+        ([(place << 20, 1 << 20) for place in range(12)], 4),
+        ([(0, 12 << 20)], 1),
+    ],
+)
+def test_much_is_read_by_several_requests_at_a_time(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, ranges: list[tuple[int, int]], calls: int
+) -> None:
+    bucket.put("file", bytes(12 << 20))
+    real, seen = obstore.get_ranges, []
+
+    def count(*args: Any, **options: Any) -> Any:
+        seen.append(options["starts"])
+        return real(*args, **options)
+
+    monkeypatch.setattr(obstore, "get_ranges", count)
+    assert sum(map(len, bucket.read("file", ranges))) == sum(nbytes for _, nbytes in ranges)
+    assert len(seen) == calls
+
+
+def test_a_file_without_end_is_not_read_to_its_end(bucket: Bucket) -> None:
+    bucket.put("file", bytes(1000))
+    found = bucket.get("file", 1000)
+    assert found is not None
+    assert len(found[0]) == 1000
+    with pytest.raises(RemoteError, match="memory://pets/file has more than 999 bytes"):
+        bucket.get("file", 999)
+
+
 def test_a_range_that_does_not_arrive_whole(bucket: Bucket) -> None:
     bucket.put("file", b"0123456789")
     with pytest.raises(RemoteError, match="memory://pets/file"):
@@ -128,6 +162,16 @@ def test_a_service_that_obeys_passes_and_is_left_clean(bucket: Bucket) -> None:
     bucket.check_conditions()
     bucket.check_conditions()
     assert bucket.list_files("probes") == {}
+
+
+def test_who_may_not_delete_may_push(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> None:
+        raise PermissionError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(obstore, "delete", refuse)
+        bucket.check_conditions()
+    assert len(bucket.list_files("probes")) == 1
 
 
 class Odd(Bucket):
@@ -239,6 +283,15 @@ def test_options_of_service_and_line() -> None:
     opened = open_bucket("s3://pets/a/b/", options)
     assert opened.name == "s3://pets/a/b"
     assert opened.store.prefix == "a/b"
+
+
+def test_an_option_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("not-shown\n")
+    options = {"region": "x", "access_key_id": "a", "secret_access_key": f"file:{tmp_path}/key"}
+    assert open_bucket("s3://pets/a", options).store.config["secret_access_key"] == "not-shown"
+    (tmp_path / "key").unlink()
+    with pytest.raises(StorageError, match="'secret_access_key' cannot be read"):
+        open_bucket("s3://pets/a", options)
 
 
 def test_a_service_that_does_not_answer() -> None:

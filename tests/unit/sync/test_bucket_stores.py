@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -192,7 +192,7 @@ def test_two_first_pushes(bucket: CountedBucket) -> None:
         one.guard()
     real = bucket.get
 
-    def get(path: str) -> Any:
+    def get(path: str, max_nbytes: int = 0) -> Any:
         found = real(path)
         bucket.get = real  # type: ignore[method-assign]
         bucket_stores.bucket_stores(others).refs.swap([RefChange(BRANCHES + "b", None, b"2")])
@@ -256,6 +256,39 @@ def test_a_push_that_is_cut_goes_on(
     push(source, stores_in(bucket))
     assert not {f"bundles/{name}" for name in sent} & set(bucket.put_paths)
     assert fetched(stores_in(bucket)).content("origin/main") == source.content("main")
+
+
+class Lossy(CountedBucket):
+    """A bucket that moves the refs, and whose answer to that is lost."""
+
+    def __init__(self, store: Any, answer: Exception | None) -> None:
+        super().__init__(store, "memory://pets")
+        self.answer = answer
+
+    def _put_if(self, path: str, content: bytes, mode: Any) -> Any:
+        written = super()._put_if(path, content, mode)
+        if path != REFS_FILE:
+            return written
+        if self.answer is not None:
+            raise self.answer
+        # The client asked again, and what it had written itself was in the way.
+        return None
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_push_whose_answer_was_lost(bucket: CountedBucket, is_first: bool) -> None:
+    repo = MemoryRepository()
+    label(repo, "a", 1)
+    if not is_first:
+        push(repo, stores_in(bucket))
+        label(repo, "b", 2)
+    with pytest.raises(RemoteError, match="cut"):
+        push(repo, stores_in(Lossy(bucket.store, RemoteError("the line was cut"))))
+    assert push(repo, stores_in(bucket)).movement == "up to date"
+    label(repo, "c", 3)
+    assert push(repo, stores_in(Lossy(bucket.store, None))).movement == "fast-forward"
+    assert push(repo, stores_in(bucket)).movement == "up to date"
+    assert fetched(stores_in(bucket)).content("origin/main") == repo.content("main")
 
 
 def test_what_could_not_be_sent_is_not_there(bucket: CountedBucket) -> None:
@@ -523,6 +556,63 @@ def test_files_of_others_in_the_folder(bucket: CountedBucket) -> None:
     bucket.put(f"bundles/{'0' * 64}-500.bundle", b"")
     with pytest.raises(TensorVCSError):
         fetched(stores_in(bucket))
+
+
+def test_a_file_whose_directories_have_no_end(
+    bucket: CountedBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed_file(bucket)
+    bucket.read_paths.clear()
+    monkeypatch.setattr(bucket_contents, "_MOST_END_NBYTES", 100)
+    with pytest.raises(ObjectDamagedError, match="its directories would have"):
+        stores_in(bucket).objects.missing([bytes(32)])
+    assert not bucket.read_paths
+
+
+@pytest.mark.parametrize("head", [b"ref refs/heads/../x", b"ref refs/tags/v1", b"", b"x" * 99])
+def test_a_current_branch_that_cannot_be(bucket: CountedBucket, head: bytes) -> None:
+    pushed_file(bucket)
+    found = bucket.get(REFS_FILE)
+    assert found is not None
+    fields = json.loads(found[0])
+    fields["refs"] = [[n, head.decode() if n == HEAD else v] for n, v in fields["refs"]]
+    bucket.put(REFS_FILE, json.dumps(fields).encode())
+    with pytest.raises(ObjectDamagedError, match=r"refs\.json cannot be read"):
+        stores_in(bucket).refs.get(HEAD)
+
+
+def test_a_small_file_is_read_in_one_go(bucket: CountedBucket) -> None:
+    repo, path, content = pushed_file(bucket)
+    bucket.read_paths.clear()
+    bucket.read_nbytes = 0
+    assert fetched(stores_in(bucket)).content("origin/main") == repo.content("main")
+    assert (bucket.read_paths, bucket.read_nbytes) == ([path], len(content))
+
+
+def test_files_are_asked_at_a_time(bucket: CountedBucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects and values of two files, neither of which answers before the other is asked."""
+    monkeypatch.setattr(bucket_contents, "_SMALL_NBYTES", 0)
+    store, images = MemoryTensors(), random_images(4)
+    digests = put(store, IMAGES, images)
+    names = []
+    for number, part in enumerate(store.stored(digests)):
+        sender = contents_of(bucket)
+        stores = bucket_stores.bucket_stores(sender)
+        stores.tensors.take(part)
+        names += stores.objects.put([b"object %d" % number])
+        sender.finish()
+    stores = stores_in(bucket)
+    assert stores.objects.missing(names) == []
+    met = Barrier(len(names))
+    real = bucket.read
+
+    def read(path: str, ranges: Any) -> Any:
+        met.wait(10)
+        return real(path, ranges)
+
+    bucket.read = read  # type: ignore[method-assign]
+    assert stores.objects.get(names) == [b"object %d" % n for n in range(len(names))]
+    assert sum(len(part) for part in stores.tensors.stored(digests)) == 4
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", None])

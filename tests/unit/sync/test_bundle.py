@@ -36,6 +36,7 @@ from tensorvcs.sync.bundle_stores import bundle_stores
 from tensorvcs.sync.bundle_writer import BundleWriter
 from tensorvcs.sync.filters import Filter
 from tensorvcs.sync.transfer import Transferred, transfer
+from tensorvcs.tree.node import Node
 from tests.memory_repository import ADA, MemoryRepository
 from tests.unit.sync.bundles import bundle_of, opened, take_bundle
 from tests.unit.sync.repositories import closure_problems, fill
@@ -382,3 +383,33 @@ def test_a_ref_of_a_commit_that_is_not_there() -> None:
 def some_values(repo: MemoryRepository) -> Any:
     store: Any = repo.stores.tensors
     return digests_to_array(list(store.values))
+
+
+@pytest.mark.parametrize("lost", ["leaf", "inner node", "value", "snapshot", "parent", "tag"])
+def test_half_a_bundle(source: MemoryRepository, lost: str) -> None:
+    """Every digest in it is right; something that the refs reach was left out."""
+    objects: dict[bytes, bytes] = dict(source.stores.objects.objects)  # type: ignore[attr-defined]
+    values = digests_to_array(list(source.stores.tensors.values))  # type: ignore[attr-defined]
+    nodes = {d: Node(c) for d, c in objects.items() if c.startswith(b"node ")}
+    kinds = {
+        "leaf": [d for d, node in nodes.items() if node.level == 0],
+        "inner node": [d for d, node in nodes.items() if node.level],
+        "snapshot": [d for d, c in objects.items() if c.startswith(b"snapshot ")],
+        "parent": [source.resolve("main~1")],
+        "tag": [d for d, c in objects.items() if c.startswith(b"tag ")],
+    }
+    if lost == "value":
+        values = values[1:]
+    else:
+        del objects[kinds[lost][0]]
+    refs = {**source.stores.refs.items(BRANCHES), **source.stores.refs.items(TAGS)}
+    content = bytearray()
+    writer = BundleWriter(content.extend, Head({HEAD: b"ref refs/heads/main", **refs}))
+    for part in source.stores.tensors.stored(values):
+        writer.add_values(part)
+    writer.add_objects(list(objects.values()))
+    writer.close()
+    with pytest.raises(ObjectDamagedError, match=r"it is not whole|which is not in it"):
+        check_bundle(opened(bytes(content), is_checked=True))
+    with pytest.raises(ObjectNotFoundError):
+        take_bundle(bytes(content))

@@ -443,6 +443,46 @@ def test_a_slab_that_holds_frames(slab: StoredValues) -> None:
         moved(lie, slab.digests[:2])
 
 
+def test_frames_that_become_very_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few kB that say that they are gigabytes take no memory, and end as an error."""
+    monkeypatch.setattr(hdf5_tensors, "LOOSE_SEAL_NBYTES", 0)
+    store = open_store(tmp_path)
+    digests = put(
+        store, Schema("bytes", codec="blosc"), [bytes(3000) + bytes([n]) for n in range(9)]
+    )
+    (part,) = store.stored(digests)
+    store.close()
+    assert part.compressor is not None
+    data = bytearray(part.data.tobytes())
+    for end, size in zip(np.cumsum(part.sizes).tolist(), part.sizes.tolist(), strict=True):
+        data[end - size + 4 : end - size + 8] = struct.pack("<I", 2**30)
+    content = written(replace(part, data=np.frombuffer(bytes(data), np.uint8)))
+    with pytest.raises(ObjectDamagedError, match=f"that decode to {9 << 30} bytes"):
+        moved(content, digests)
+
+
+def test_a_slab_that_becomes_very_large(slab: StoredValues) -> None:
+    big = replace(slab, sizes=np.full(len(slab), 1 << 40), shape=(1 << 20, 1 << 20))
+    content = written(big)
+    for wanted in (slab.digests, slab.digests[:3]):
+        with pytest.raises(ObjectDamagedError, match="that decode to"):
+            moved(content, wanted)
+
+
+def test_objects_that_overlap_are_not_read_again_and_again() -> None:
+    objects = [b"%d" % n * 100 for n in range(20)]
+    honest = written(objects=objects)
+    directory: Any = opened(honest).objects
+    whole = np.full(20, len(honest) // 2, np.uint64)
+    lie = relabelled(honest, "objects", replace(directory, starts=whole * 0, sizes=whole).encode())
+    bundle = opened(lie)
+    with pytest.raises(ObjectDamagedError, match="20 objects would have"):
+        bundle.read_objects(np.arange(20))
+    # One that is asked for often is not many.
+    places = bundle.find_objects(digests_to_array([digest_of(objects[3])]))
+    assert opened(honest).read_objects(np.repeat(places, 500)) == [objects[3]] * 500
+
+
 def test_an_object_that_is_another_one(content: bytes) -> None:
     made = written(objects=[b"one", b"two"])
     bundle = opened(made.replace(b"one", b"eno"))

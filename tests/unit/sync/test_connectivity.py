@@ -13,7 +13,7 @@ from tensorvcs.history.ancestry import read_commit
 from tensorvcs.history.snapshot import read_snapshot
 from tensorvcs.objects.digest import CommitDigest
 from tensorvcs.sync import connectivity
-from tensorvcs.sync.connectivity import check_connected
+from tensorvcs.sync.connectivity import check_connected, new_values
 from tensorvcs.tree.nodes import Nodes
 from tests.memory_repository import MemoryRepository
 from tests.unit.sync.repositories import _names_of, fill
@@ -166,3 +166,15 @@ def test_several_values_that_are_missing_are_counted(repo: MemoryRepository) -> 
     values_of(repo).clear()
     with pytest.raises(ObjectNotFoundError, match=r"value [0-9a-f]{64} and \d+ others"):
         check(repo, repo.resolve("main"))
+
+
+def test_the_values_that_are_asked_for(repo: MemoryRepository) -> None:
+    """Those of the new commits alone, of columns that keep no values in their trees."""
+    head, first = repo.resolve("main"), repo.resolve("main~2")
+    held: Any = repo.stores.tensors
+    nodes = Nodes(repo.objects)
+    found = {v.tobytes() for part in new_values(nodes, [head], []) for v in part}
+    assert found == set(held.values)
+    later = {v.tobytes() for part in new_values(nodes, [head], [first]) for v in part}
+    assert len(later) == 3  # a picture, and two scans
+    assert list(new_values(nodes, [first], [head])) == []

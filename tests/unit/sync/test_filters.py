@@ -134,6 +134,8 @@ def test_columns_that_are_inline_or_absent(repo: MemoryRepository) -> None:
         ({"sample": "best"}, "sample is 'best'"),
         ({"sample": "stratified:"}, "sample is 'stratified:'"),
         ({"seed": -1}, "seed is -1"),
+        ({"depth": 0}, "depth is 0; expected 1 or more commits"),
+        ({"depth": True}, "depth is True"),
     ],
 )
 def test_filters_that_make_no_sense(fields: dict[str, Any], problem: str) -> None:
@@ -146,6 +148,12 @@ def test_a_filter_is_kept_as_text() -> None:
     assert Filter.from_text(chosen.to_text()) == chosen
     assert Filter.from_text(Filter().to_text()).is_everything
     assert not chosen.is_everything
+    shallow = Filter(depth=3)
+    assert Filter.from_text(shallow.to_text()) == shallow
+    assert not shallow.is_everything
+    assert Filter(sample="random", seed=2).is_everything
+    # As versions without depths wrote it, and read it.
+    assert "depth" not in chosen.to_text()
     for text in ("", "[]", "{}", '{"columns": 3, "keys": null}'):
         with pytest.raises(InvalidInputError):
             Filter.from_text(text)

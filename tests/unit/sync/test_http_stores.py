@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -28,8 +30,11 @@ from tensorvcs.errors import (
     ConnectionLostError,
     DigestMismatchError,
     InvalidInputError,
+    NonFastForwardError,
+    RefChangedError,
     RemoteError,
     RepositoryNotFoundError,
+    StorageError,
     TensorVCSError,
     UnsupportedFormatError,
 )
@@ -44,7 +49,7 @@ from tensorvcs.sync import wire
 from tensorvcs.sync.http_stores import CONTENT_TYPE, Address, HttpLine
 from tensorvcs.sync.remote_stores import RemoteObjects, RemoteRefs, RemoteTensors, remote_stores
 from tensorvcs.sync.remotes import shown_url
-from tests.served import Proxy, port_of, served
+from tests.served import Proxy, port_of, served, settled
 from tests.tensor_values import IMAGES, put, random_images
 from tests.unit.sync.services import DirectLine
 
@@ -249,6 +254,14 @@ def test_nobody_and_no_machine() -> None:
     assert "tvcs serve" in (caught.value.hint or "")
     with pytest.raises(RemoteError, match="no machine has the name"):
         open_connection("http://no-such-machine.invalid/p")
+
+
+def test_a_line_that_is_reset_while_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was sent then, and there is nothing to read an answer from."""
+    monkeypatch.setattr(socket, "create_connection", mock.Mock(side_effect=ConnectionResetError))
+    line = HttpLine(Address.of("http://127.0.0.1:1/pets"), pauses=())
+    with pytest.raises(ConnectionLostError, match=r"the line to http://127\.0\.0\.1:1/pets broke"):
+        remote_stores(line)
 
 
 # Tries
@@ -504,6 +517,34 @@ def test_values_are_asked_for_again_where_the_line_was_cut() -> None:
     assert asked == [5, 3, 1]
 
 
+def test_an_answer_is_read_ahead_and_not_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores_module, "_AHEAD_NBYTES", 10)
+    given: list[int] = []
+    is_closed = threading.Event()
+
+    def answer() -> Iterator[bytes]:
+        try:
+            for number in range(40):
+                given.append(number)
+                yield bytes([number]) * 4
+        finally:
+            is_closed.set()
+
+    taken = []
+    for frame in stores_module._read_ahead(answer()):
+        taken.append(frame[0])
+        # What is held, one more that waits for room, and the one that is looked at.
+        assert len(given) <= len(taken) + 4
+    assert taken == list(range(40))
+    is_closed.clear()
+    given.clear()
+    frames = stores_module._read_ahead(answer())
+    assert next(frames) == bytes(4)
+    frames.close()  # type: ignore[attr-defined]
+    assert is_closed.is_set()
+    assert len(given) <= 5
+
+
 # Real lines
 
 
@@ -605,7 +646,7 @@ def test_lines_are_encrypted_and_certificates_checked(
         with tv.clone(f"{url}/pets", tmp_path / "copy") as repo:
             assert repo.checkout()["names"][3] == "name 3"
         plain = url.replace("https", "http")
-        with pytest.raises(RemoteError):
+        with no_waiting(), pytest.raises(RemoteError):
             open_connection(f"{plain}/pets")
     with served(pets) as (url, _):
         secure = url.replace("http", "https")
@@ -613,26 +654,41 @@ def test_lines_are_encrypted_and_certificates_checked(
             open_connection(f"{secure}/pets")
 
 
-# Cuts
+# Cuts, resets, silence
 
 
-@pytest.mark.slow  # tens of clones; they wait for each other on a busy machine
-def test_a_clone_that_is_cut_at_any_kilobyte_goes_on(pets: Path, tmp_path: Path) -> None:
-    """Cut the answers at every kilobyte; what is there is sound, and the next fetch ends."""
-    with served(pets) as (url, _):
+KILOBYTE = 1024
+
+
+@contextlib.contextmanager
+def no_waiting() -> Iterator[None]:
+    """Ask again at once, in clients that begin inside this block."""
+    with mock.patch.object(HttpLine, "__init__", partialmethod(HttpLine.__init__, pauses=(0, 0))):
+        yield
+
+
+@pytest.mark.parametrize("resets", [False, True], ids=["cut", "reset"])
+def test_a_clone_that_is_cut_at_any_kilobyte_goes_on(
+    pets: Path, tmp_path: Path, *, resets: bool
+) -> None:
+    """Cut the answers at every kilobyte; what is there is sound, and the next clone ends."""
+    with settled() as settle, served(pets) as (url, _), no_waiting():
         port = port_of(url)
         with Proxy(port, None) as proxy:
             tv.clone(f"http://127.0.0.1:{proxy.port}/pets", tmp_path / "whole").close()
-        assert proxy.passed > 4000
+        assert proxy.passed > 8 * KILOBYTE
         begun = 0
-        for limit in range(200, proxy.passed, 1024):
+        for limit in range(200, proxy.passed, KILOBYTE):
             place = tmp_path / f"cut-{limit}"
-            with Proxy(port, limit) as cut, no_waiting(), pytest.raises(RemoteError):
+            with Proxy(port, limit, resets=resets) as cut, pytest.raises(RemoteError):
                 tv.clone(f"http://127.0.0.1:{cut.port}/pets", place)
+            settle()
             if (place / ".tensorvcs").is_dir():
                 begun += 1
                 finish_clone(place, f"{url}/pets")
         assert begun > 3
+        with tv.open(pets / "pets") as theirs:
+            assert theirs.verify().is_sound
 
 
 def finish_clone(place: Path, url: str) -> None:
@@ -645,49 +701,203 @@ def finish_clone(place: Path, url: str) -> None:
         assert repo.checkout("origin/main")["names"][5] == "name 5"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("counts", ["requests", "answers"])
+@pytest.mark.parametrize(
+    ("counts", "resets"),
+    [("requests", False), ("answers", False), ("requests", True), ("answers", True)],
+    ids=["requests-cut", "answers-cut", "requests-reset", "answers-reset"],
+)
 def test_a_push_that_is_cut_at_any_kilobyte_goes_on(
-    pets: Path, tmp_path: Path, counts: str
+    pets: Path, tmp_path: Path, counts: str, *, resets: bool
 ) -> None:
     """Cut a push at every kilobyte it sends, or at many places of the answers."""
     rows = np.random.default_rng(1).integers(0, 255, (6, 8, 8), np.uint8)
+    copy = tmp_path / "mine"
     with (
+        settled() as settle,
         served(pets) as (url, _),
-        tv.clone(
-            f"{url}/pets", tmp_path / "mine", user_name="Bob", user_email="bob@example.org"
-        ) as mine,
+        no_waiting(),
+        tv.clone(f"{url}/pets", copy, user_name="Bob", user_email="bob@example.org") as mine,
     ):
-        port, limit, number = port_of(url), 100, 0
-        step = 1024 if counts == "requests" else 150
-        while True:
+        port, limit, number, is_cut = port_of(url), 100, 0, True
+        while is_cut:
             number += 1
             with mine.transaction("main", f"Change {number}") as tx:
                 tx["images"].update({n: row ^ number for n, row in enumerate(rows)})
-            with Proxy(port, limit, counts) as proxy, no_waiting():
-                mine.remove_remote("origin")
-                mine.add_remote("origin", f"http://127.0.0.1:{proxy.port}/pets")
+            with Proxy(port, limit, counts, resets=resets) as proxy:
+                to(mine, f"http://127.0.0.1:{proxy.port}/pets")
                 try:
                     mine.push()
                 except RemoteError:
-                    is_cut = True
+                    pass
                 else:
                     is_cut = False
+            settle()
             with tv.open(pets / "pets") as theirs:
                 assert theirs.verify().is_sound
                 assert theirs.branches["main"] in (mine.resolve("main~1"), mine.resolve("main"))
-            mine.remove_remote("origin")
-            mine.add_remote("origin", f"{url}/pets")
+            to(mine, f"{url}/pets")
             mine.push()
             with tv.open(pets / "pets") as theirs:
                 assert theirs.branches["main"] == mine.branches["main"]
-            if not is_cut:
-                break
-            limit += step
+            limit += KILOBYTE if counts == "requests" else 150
         assert number > 4
+        assert mine.verify().is_sound
 
 
-@contextlib.contextmanager
-def no_waiting() -> Iterator[None]:
-    with mock.patch("tensorvcs.sync.remote_stores.time.sleep"):
-        yield
+def to(repo: tv.Repository, url: str) -> None:
+    """Have the remote of a repository be at a URL."""
+    repo.remove_remote("origin")
+    repo.add_remote("origin", url)
+
+
+def test_a_line_of_small_pieces(pets: Path, tmp_path: Path) -> None:
+    """A slow line: what belongs together comes apart anywhere."""
+    with served(pets) as (url, _), Proxy(port_of(url), None, piece_nbytes=7) as proxy:
+        place = f"http://127.0.0.1:{proxy.port}/pets"
+        with tv.clone(place, tmp_path / "copy", user_name="B", user_email="b@c.d") as mine:
+            assert mine.verify().is_sound
+            with mine.transaction("main", "Change") as tx:
+                tx["images"][3] = np.full((8, 8), 9, np.uint8)
+            mine.push()
+            head = mine.branches["main"]
+        with tv.open(pets / "pets") as theirs:
+            assert theirs.branches["main"] == head
+            assert theirs.verify().is_sound
+
+
+def test_a_line_that_is_silent_is_left_and_another_one_opened(pets: Path) -> None:
+    with served(pets) as (url, _), Proxy(port_of(url), None, silent=1) as proxy:
+        address = Address.of(f"http://127.0.0.1:{proxy.port}/pets")
+        line = HttpLine(address, timeout_seconds=1, pauses=(0, 0, 0, 0, 0, 0))
+        assert remote_stores(line).refs.items()
+        line.close()
+    with served(pets) as (url, _), Proxy(port_of(url), None, silent=3) as proxy:
+        address = Address.of(f"http://127.0.0.1:{proxy.port}/pets")
+        line = HttpLine(address, timeout_seconds=0.1, pauses=(0, 0))
+        with pytest.raises(ConnectionLostError, match=r"did not answer within 0\.1 s"):
+            remote_stores(line)
+        line.close()
+
+
+# Full disks
+
+
+class FullDisk:
+    """Lets packs grow by so many bytes in all, and no more."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = 0
+        self.is_full = False
+        self._write = os.pwrite
+        monkeypatch.setattr("tensorvcs.storage.hdf5_pack.os.pwrite", self.write)
+
+    def write(self, descriptor: int, content: Any, offset: int) -> int:
+        if self.is_full:
+            if not self.left:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            content = content[: self.left]
+            self.left -= len(content)
+        return self._write(descriptor, content, offset)
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A folder with a repository of some MB in it, which come as a pack."""
+    root = tmp_path / "root"
+    rows = np.random.default_rng(0).integers(0, 255, (60, 256, 256), np.uint8)
+    with tv.init(root / "pets", "Ada", "ada@example.org") as repo, repo.edit() as co:
+        co.add_ndarray_column("images", (256, 256), "uint8").extend(rows)
+        co.commit("First")
+    return root
+
+
+def test_a_clone_to_a_disk_that_becomes_full_goes_on_later(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, place = FullDisk(monkeypatch), tmp_path / "copy"
+    with served(large) as (url, _):
+        disk.is_full, disk.left = True, 1_500_000
+        with pytest.raises(StorageError, match="No space left"):
+            tv.clone(f"{url}/pets", place)
+        with tv.open(place) as repo:
+            assert repo.verify().is_sound
+            assert not repo.branches
+            assert not list(place.rglob("*.h5"))
+        disk.is_full = False
+        with tv.clone(f"{url}/pets", place) as repo, tv.open(large / "pets") as source:
+            assert repo.verify().is_sound
+            assert repo.branches == source.branches
+
+
+def test_a_push_to_a_disk_that_becomes_full_goes_on_later(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch)
+    tv.init(large / "empty", bare=True).close()
+    with (
+        settled() as settle,
+        served(large) as (url, log),
+        tv.open(large / "pets") as mine,
+    ):
+        mine.add_remote("origin", f"{url}/empty")
+        disk.is_full, disk.left = True, 1_500_000
+        with pytest.raises(RemoteError, match="the disk of the server refuses") as caught:
+            mine.push()
+        settle()
+        assert str(large) not in str(caught.value)
+        assert any("No space left" in record.get("problem", "") for record in log)
+        with tv.open(large / "empty") as theirs:
+            assert theirs.verify().is_sound
+            assert not theirs.branches
+        assert not list((large / "empty").rglob("*.h5"))
+        disk.is_full = False
+        mine.push()
+        with tv.open(large / "empty") as theirs:
+            assert theirs.verify().is_sound
+            assert theirs.branches == mine.branches
+
+
+# Two at a time
+
+
+def test_of_two_who_push_at_a_time_one_wins_and_the_other_pulls(
+    pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have sent all they have, and seen the branch where it was, before either moves it."""
+    barrier, swap = threading.Barrier(2), RemoteRefs.swap
+
+    def swap_together(refs: RemoteRefs, *args: Any) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            barrier.wait(60)
+        swap(refs, *args)
+
+    with served(pets) as (url, _), contextlib.ExitStack() as stack:
+        people = [
+            stack.enter_context(
+                tv.clone(f"{url}/pets", tmp_path / name, user_name=name, user_email=f"{name}@b.c")
+            )
+            for name in ("ada", "bob")
+        ]
+        for number, repo in enumerate(people):
+            with repo.transaction("main", f"Change of {repo.user}") as tx:
+                tx["images"][number] = np.full((8, 8), 100 + number, np.uint8)
+
+        def push(repo: tv.Repository) -> TensorVCSError | None:
+            try:
+                repo.push()
+            except (RefChangedError, NonFastForwardError) as error:
+                return error
+            return None
+
+        monkeypatch.setattr(RemoteRefs, "swap", swap_together)
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(push, people))
+        barrier.abort()
+        assert sorted(error is None for error in found) == [False, True]
+        loser = people[0 if found[0] is not None else 1]
+        loser.pull()
+        loser.push()
+        with tv.open(pets / "pets") as theirs:
+            assert theirs.verify().is_sound
+            assert theirs.branches["main"] == loser.branches["main"]
+            assert [theirs.checkout("main")["images"][n][0, 0] for n in (0, 1)] == [100, 101]

@@ -10,8 +10,10 @@ from tensorvcs.sync.remotes import (
     Remote,
     check_remote_name,
     check_url,
+    kept_value,
     read_remotes,
     remote_settings,
+    shown_settings,
 )
 
 
@@ -23,6 +25,23 @@ def test_a_remote_is_kept_as_options() -> None:
     assert read_remotes(settings) == {"origin": whole, "far.away": part}
     assert remote_settings(settings, "origin") == ["remote.origin.url"]
     assert len(remote_settings(settings, "far.away")) == 3
+
+
+def test_secrets_are_neither_kept_nor_shown() -> None:
+    bucket = Remote("b", "s3://pets/a", options={"region": "x", "token": "file:/t"})
+    server = Remote("s", "https://s3cr3t@host/pets")
+    assert (bucket.is_bucket, server.is_bucket) == (True, False)
+    settings = {"user.name": "a://b@c", **bucket.to_settings(), **server.to_settings()}
+    assert shown_settings(settings) == {**settings, "remote.s.url": "https://host/pets"}
+    # One that came into the settings in another way.
+    settings["remote.b.option.secret_access_key"] = "s3cr3t"
+    settings["remote.b.option.proxy_url"] = "http://ada:s3cr3t@proxy"
+    assert "s3cr3t" not in str(shown_settings(settings))
+    assert kept_value("remote.b.option.region", "y") == "y"
+    assert kept_value("user.token", "y") == "y"
+    assert kept_value("remote.b.option.token", "file:/x/../t") == "file:/t"
+    with pytest.raises(InvalidInputError, match="'token' is a secret"):
+        kept_value("remote.b.option.token", "y")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "-x", "a b", 3])

@@ -43,9 +43,10 @@ from tensorvcs.sync.fetch import fetch
 from tensorvcs.sync.push import push_branch
 from tensorvcs.sync.remote_stores import remote_stores
 from tensorvcs.sync.service import METHODS, WRITE_METHODS, Limits, Policy, Visitor, right_of
+from tensorvcs.tree.node import Node
 from tests.memory_repository import ADA, MemoryRepository
 from tests.tensor_values import IMAGES, put, random_images
-from tests.unit.sync.repositories import fill
+from tests.unit.sync.repositories import closure_problems, fill
 from tests.unit.sync.services import DirectLine, service_over
 
 if TYPE_CHECKING:
@@ -398,3 +399,51 @@ def test_a_push_goes_through_all_of_it(repo: MemoryRepository) -> None:
     )
     assert again.movement == "up to date"
     assert repo.content() == mine.content()
+
+
+def test_leaves_whose_values_somebody_kept_to_himself(repo: MemoryRepository) -> None:
+    """A push does not trust that the values of a leaf are there because the leaf is."""
+    line = line_to(repo)
+    mine = MemoryRepository()
+    fetch(remote_stores(line), mine.stores, "origin", user="bob", now=mine.now())
+    mine.put_branch("main", repo.resolve("main"))
+    known = set(mine.objects.objects)
+    mine.commit(lambda co: co["names"].update({"key/1": "another", "key/5": "a third"}))
+    rows = np.random.default_rng(7).integers(0, 255, (3, 5, 5, 4), np.uint8)
+    made = mine.commit(lambda co: co["images"].extend(rows))
+    nodes = [c for d, c in mine.objects.objects.items() if d not in known and c[:4] == b"node"]
+    # Leaves first, as a client without good intent would have to.
+    for node in sorted(nodes, key=lambda content: Node(content).level):
+        ask(line, "objects/put", *wire.encode_objects([node]))
+    remote = remote_stores(line)
+    pushed = push_branch(mine.stores, remote, "origin", "main", user="bob", now=mine.now())
+    assert pushed.moved.value_count == 5
+    assert repo.resolve("main") == made.digest
+    assert repo.content() == mine.content()
+    assert closure_problems(repo.stores) == []
+
+
+def test_a_value_that_nobody_has_is_still_refused(repo: MemoryRepository) -> None:
+    mine = MemoryRepository()
+    line = line_to(repo)
+    fetch(remote_stores(line), mine.stores, "origin", user="bob", now=mine.now())
+    mine.put_branch("main", repo.resolve("main"))
+    mine.commit(lambda co: co["names"].update({"key/1": "another"}))
+    before = repo.resolve("main")
+
+    class Forgetful(DirectLine):
+        def ask(self, method: str, contents: Any, *, is_repeatable: bool = True) -> Any:
+            answer = list(super().ask(method, contents, is_repeatable=is_repeatable))
+            # It says that it has every value, and the service behind it has not.
+            return iter([b"\1" * len(part) for part in answer] if "contains" in method else answer)
+
+    with pytest.raises(ObjectNotFoundError, match="is not whole"):
+        push_branch(
+            mine.stores,
+            remote_stores(Forgetful(line.service, "write")),
+            "origin",
+            "main",
+            user="bob",
+            now=mine.now(),
+        )
+    assert repo.resolve("main") == before

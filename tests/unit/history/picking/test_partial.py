@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tensorvcs.checkout.areas import columns_of
 from tensorvcs.checkout.reader import CheckoutColumns
 from tensorvcs.errors import NothingToCommitError
-from tensorvcs.history.picking.partial import apply_part, transplant
+from tensorvcs.history.picking.partial import apply_part, renames_among, transplant
 from tensorvcs.objects.key_patterns import KeyPatterns
+from tensorvcs.tree.nodes import Nodes
 from tests.memory_repository import MemoryRepository, contents_of
 from tests.strategies import FEW_KEYS
 
@@ -182,3 +183,33 @@ def test_a_part_against_dictionaries(before: Contents, after: Contents, chosen: 
             expected[name] = made
     found = content(repo, apply_part(repo.nodes, old, new, choose, None))
     assert found == expected
+
+
+def test_renames_are_looked_for_only_near_the_names_that_are_asked_for() -> None:
+    many = dict.fromkeys(range(8), 1)
+    repo = MemoryRepository()
+    states = []
+    for names in (("kept", "a", "b", "words"), ("kept", "a2", "b2", "texts")):
+
+        def change(co: Any, names: tuple[str, ...] = names) -> None:
+            for name in [*co]:
+                del co[name]
+            kept, one, two, words = names
+            seed = 10 if one == "a" else 11
+            for at, name in enumerate((kept, one, two)):
+                labels = co.add_ndarray_column(name, (), "int64")
+                labels.update({k: np.int64(at * 100 + k) for k in many} | {99: np.int64(seed)})
+            co.add_str_column(words).update({k: f"w{k}" for k in many} | {99: str(seed)})
+
+        repo.commit(change)
+        states.append(columns_of(repo.stores, repo.head()))
+    before, after = states
+    every = {"a": "a2", "b": "b2", "words": "texts"}
+    assert renames_among(repo.nodes, before, after, None) == every
+    assert renames_among(repo.nodes, before, after, {"texts"}) == {"words": "texts"}
+    # Those that a column may be taken for are looked at as well.
+    assert renames_among(repo.nodes, before, after, {"a", "kept"}) == {"a": "a2", "b": "b2"}
+    count = repo.objects.get_count
+    assert renames_among(Nodes(repo.objects), before, after, {"kept"}) == {}
+    assert renames_among(Nodes(repo.objects), before, after, set()) == {}
+    assert repo.objects.get_count == count

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorvcs.objects.digest import array_to_digests, digests_to_array
-from tensorvcs.storage.sorted_digests import DigestSet, digest_prefixes, sort_digests
+from tensorvcs.objects.sorted_digests import DigestSet, PrefixSet, digest_prefixes, sort_digests
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,3 +65,26 @@ def test_prefixes_of_a_part_of_an_array() -> None:
     assert digest_prefixes(names[::3]).tolist() == [
         int.from_bytes(name[:8].tobytes(), "big") for name in names[::3]
     ]
+
+
+@given(st.lists(DIGESTS, max_size=6), DIGESTS)
+def test_a_set_of_prefixes_finds_all_and_more_only_by_prefix(
+    parts: list[list[bytes]], wanted: list[bytes]
+) -> None:
+    found = PrefixSet()
+    for part in parts:
+        found.add(as_array(part))
+    expected = {digest[:8] for part in parts for digest in part}
+    assert len(found) == len(expected)
+    assert found.contains(as_array(wanted)).tolist() == [d[:8] in expected for d in wanted]
+
+
+def test_a_large_set_of_prefixes_is_settled_on_the_way() -> None:
+    digests = np.random.default_rng(0).integers(0, 256, (700_000, 32), np.uint8)
+    found = PrefixSet()
+    for low in range(0, len(digests), 50_000):
+        found.add(digests[low : low + 50_000])
+    assert found._waiting_count < len(digests) // 2
+    assert found.contains(digests).all()
+    others = digests[:1000] ^ np.uint8(1)
+    assert not found.contains(others).any()

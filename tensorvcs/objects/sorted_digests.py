@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_WAITING_PREFIXES = 1 << 18
+
+
 @dataclass(frozen=True, slots=True)
 class SortedDigests:
     """A digest array in ascending order.
@@ -108,4 +111,48 @@ class DigestSet:
                 is_equal = (self._names[places[at]] == wanted.digests[left]).all(axis=1)
                 is_here[left[is_equal]] = True
                 left, at = left[~is_equal], at[~is_equal] + 1
+        return is_here
+
+
+class PrefixSet:
+    """A growing set of digests of which only the first 8 bytes are kept, 8 bytes each.
+
+    What was added is always found. So may be a digest that shares its first 8 bytes with one that
+    was added; use it where that is harmless, as for what is to be kept.
+    """
+
+    def __init__(self) -> None:
+        self._sorted = np.zeros(0, np.uint64)
+        self._waiting: list[NDArray[np.uint64]] = []
+        self._waiting_count = 0
+
+    def __len__(self) -> int:
+        """Return the number of distinct prefixes."""
+        self._settle()
+        return len(self._sorted)
+
+    def add(self, digests: NDArray[np.uint8]) -> None:
+        """Add digests, shape (n, 32); those that are here already cost nothing for long."""
+        self._waiting.append(digest_prefixes(digests))
+        self._waiting_count += len(digests)
+        # Joined when they are as many as those in order, so that each is sorted a few times.
+        if self._waiting_count > max(_WAITING_PREFIXES, len(self._sorted)):
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._waiting:
+            joined = np.sort(np.concatenate([self._sorted, *self._waiting]))
+            is_first = np.ones(len(joined), np.bool_)
+            is_first[1:] = joined[1:] != joined[:-1]
+            self._sorted = joined[is_first]
+            self._waiting, self._waiting_count = [], 0
+
+    def contains(self, digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Tell for each digest, shape (n, 32), whether one with its first 8 bytes was added."""
+        self._settle()
+        if not len(self._sorted):
+            return np.zeros(len(digests), np.bool_)
+        wanted = digest_prefixes(digests)
+        at = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
+        is_here: NDArray[np.bool_] = self._sorted[at] == wanted
         return is_here

@@ -1,0 +1,197 @@
+"""The environments that peers run in: ``python -m benchmarks.loaders.environments [NAME ...]``.
+
+Peers need libraries that exclude each other and that nobody needs for TensorVCS. So each has an
+environment of its own below ``benchmarks/.environments``, with pinned requirements. PyTorch is
+large: environments of the same Python look into the folder from which this process imports it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "benchmarks" / ".environments"
+_LOG = "install.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What one peer is installed with.
+
+    Attributes
+    ----------
+    requirements : tuple of str
+        As pip takes them.
+    module : str
+        Imports when the environment is whole.
+    newest_python : tuple of int
+        The last minor version of Python that it runs with.
+    note : str
+        What a person must install beforehand.
+    """
+
+    requirements: tuple[str, ...]
+    module: str
+    newest_python: tuple[int, int] = (3, 99)
+    note: str = ""
+
+
+ENVIRONMENTS = {
+    "deeplake": Environment(("deeplake==4.7.4",), "deeplake"),
+    "ffcv": Environment(
+        ("ffcv==1.0.2", "numba==0.68.1", "opencv-python-headless"),
+        "ffcv.loader",
+        note="compiles: apt-get install libopencv-dev libturbojpeg0-dev pkg-config g++",
+    ),
+    "hangar": Environment(
+        (
+            "hangar==0.5.2",
+            "protobuf<3.21",
+            "numpy==1.23.5",
+            "click==7.1.2",
+            "lmdb==1.4.1",
+            "setuptools<70",
+        ),
+        "hangar",
+        (3, 11),
+        note="compiles: apt-get install g++",
+    ),
+    "huggingface": Environment(("datasets==5.2.0",), "datasets"),
+    "lance": Environment(("pylance==14.0.2",), "lance.torch.data"),
+    "litdata": Environment(("litdata==0.2.76",), "litdata"),
+    "mosaic": Environment(("mosaicml-streaming==0.13.0",), "streaming"),
+    "webdataset": Environment(("webdataset==1.0.2",), "webdataset"),
+    "zarr": Environment(("zarr==3.1.6",), "zarr"),
+}
+
+
+class EnvironmentFailedError(Exception):
+    """An environment could not be made."""
+
+
+def python_of(name: str) -> Path:
+    """Return where the Python of an environment is, or would be."""
+    return FOLDER / name / "bin" / "python"
+
+
+def why_absent(name: str) -> str | None:
+    """Return why an environment cannot be used, in a sentence; None when it can."""
+    if (FOLDER / name / "whole").exists():
+        return None
+    log = FOLDER / f"{name}.{_LOG}"
+    if log.exists():
+        return f"does not install here: {_last_error(log.read_text())}"
+    return f"not installed: python -m benchmarks.loaders.environments {name}"
+
+
+def make(name: str) -> None:
+    """Make one environment anew.
+
+    Raises
+    ------
+    EnvironmentFailedError
+        With the line that tells why; the whole output is in ``NAME.install.log`` beside it.
+    """
+    wanted = ENVIRONMENTS[name]
+    folder, log = FOLDER / name, FOLDER / f"{name}.{_LOG}"
+    shutil.rmtree(folder, ignore_errors=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    interpreter = _interpreter(wanted.newest_python)
+    python = str(python_of(name))
+    commands: list[list[str]] = [[interpreter, "-m", "venv", str(folder)]]
+    shared = _shared_folder() if interpreter == sys.executable else None
+    torch = _pinned_torch()
+    commands.append(
+        [python, "-m", "pip", "install", "--disable-pip-version-check", torch, *wanted.requirements]
+    )
+    commands.append([python, "-c", f"import torch, {wanted.module}"])
+    log.write_text("")
+    for command in commands:
+        done = subprocess.run(
+            command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        with log.open("a") as out:
+            out.write(f"$ {' '.join(command)}\n{done.stdout}\n")
+        if done.returncode:
+            raise EnvironmentFailedError(
+                f"{_last_error(done.stdout)} ({log}" + (f"; it {wanted.note})" * bool(wanted.note))
+                if wanted.note
+                else f"{_last_error(done.stdout)} ({log})"
+            )
+        if command is commands[0] and shared is not None:
+            _share(folder, shared)
+    log.unlink()
+    (folder / "whole").touch()
+
+
+def _interpreter(newest: tuple[int, int]) -> str:
+    if sys.version_info[:2] <= newest:
+        return sys.executable
+    name = f"python{newest[0]}.{newest[1]}"
+    found = shutil.which(name)
+    if found is None:
+        raise EnvironmentFailedError(f"it needs {name}, which is not on PATH")
+    return found
+
+
+def _shared_folder() -> Path | None:
+    """Return the folder that this process imports torch from."""
+    found = importlib.util.find_spec("torch")
+    return None if found is None or found.origin is None else Path(found.origin).parents[1]
+
+
+def _share(folder: Path, packages: Path) -> None:
+    """Let an environment look for packages in another one, after its own."""
+    (own,) = folder.glob("lib/python3*/site-packages")
+    (own / "shared.pth").write_text(f"{packages}\n")
+
+
+def _pinned_torch() -> str:
+    """Return the requirement of torch in ``constraints.txt``."""
+    found = re.search(r"^torch==.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert found is not None
+    return found.group()
+
+
+def _last_error(output: str) -> str:
+    """Return the line of an output that tells most about what went wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"(error|exception)\b.*\S", line, re.IGNORECASE)]
+    return (telling or lines or ["no output"])[-1][:200]
+
+
+def main() -> int:
+    """Make the environments that are named, or those that are missing."""
+    parser = argparse.ArgumentParser("python -m benchmarks.loaders.environments")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ENVIRONMENTS)}")
+    names = parser.parse_args().names
+    unknown = [name for name in names if name not in ENVIRONMENTS]
+    if unknown:
+        print(f"Error: no environment is named {unknown[0]!r}", file=sys.stderr)
+        print(f"Hint: there are {', '.join(ENVIRONMENTS)}", file=sys.stderr)
+        return 2
+    return int(not make_missing(names))
+
+
+def make_missing(names: list[str]) -> bool:
+    """Make the environments named; all that are missing, when none is. Return whether all are."""
+    failed = False
+    for name in names or [name for name in ENVIRONMENTS if why_absent(name) is not None]:
+        print(f"making {FOLDER / name} ...", file=sys.stderr, flush=True)
+        try:
+            make(name)
+        except EnvironmentFailedError as error:
+            failed = True
+            print(f"  {name} cannot be had: {error}", file=sys.stderr, flush=True)
+    return not failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

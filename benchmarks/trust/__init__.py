@@ -1,0 +1,12 @@
+"""Trust: damage a repository on purpose, many times, and count what is lost or told wrongly.
+
+An **experiment** does one kind of harm to a small repository in many **runs**, and a process of its
+own then reads everything and compares it with what was stored (`probe`). What is counted:
+
+- a **loss**: something acknowledged is gone, and no error says so;
+- a **wrong tensor**: a read gave another value than was stored, without an error;
+- an **unreadable repository**: nothing at all can be read any more, though what a reader begins
+  with (the format file, the roots of the trees of LMDB) is whole;
+- a **crash**: a read ended the process, or raised something that is no error of TensorVCS;
+- **unnoticed** damage: a read failed, and ``verify`` calls the repository sound.
+"""

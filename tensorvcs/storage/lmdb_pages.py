@@ -1,0 +1,98 @@
+"""Look at the pages of an LMDB file, past LMDB: is a file that is short a file that was cut?
+
+LMDB trusts its file. A page that was cut off reads as zeros, on which LMDB may end the process with
+an assertion, so that a cut file is told before LMDB looks at it.
+
+References
+----------
+The layout is that of LMDB 0.9: ``MDB_page``, ``MDB_node``, ``MDB_db`` and ``MDB_meta`` in mdb.c.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_MAGIC = 0xBEEFC0DE
+_PAGE = struct.Struct("<QHHHH")  # number, padding, flags, end of the offsets, start of the nodes
+_NODE = struct.Struct("<HHHH")  # low and high of a size or a page, flags, size of the key
+_META = struct.Struct("<II16x")
+_TREE = struct.Struct("<IHHQQQQQ")  # ..., root
+_TAIL = struct.Struct("<QQ")  # last page, transaction
+_NUMBER = struct.Struct("<Q")
+_BRANCH, _LEAF, _LEAF_OF_KEYS = 0x01, 0x02, 0x20
+_BIG_DATA, _SUB_TREE = 0x01, 0x02
+_NO_PAGE = (1 << 64) - 1
+
+
+def is_cut(path: Path, page_nbytes: int) -> bool:
+    """Tell whether a page that is in use lies behind the end of a file.
+
+    Notes
+    -----
+    Reads all pages of the trees, those of long values left out, one after the other.
+    """
+    with path.open("rb") as file:
+        page_count = file.seek(0, 2) // page_nbytes
+        try:
+            pages = list(_roots(file, page_nbytes))
+            seen: set[int] = set()
+            while pages:
+                number = pages.pop()
+                if number >= page_count:
+                    return True
+                if number not in seen:
+                    seen.add(number)
+                    pages += _named_by(_read(file, number, page_nbytes))
+        except (struct.error, IndexError):
+            # Something else is wrong with it, which LMDB says.
+            return False
+    return False
+
+
+def _read(file: BinaryIO, number: int, page_nbytes: int) -> bytes:
+    file.seek(number * page_nbytes)
+    return file.read(page_nbytes)
+
+
+def _roots(file: BinaryIO, page_nbytes: int) -> Iterator[int]:
+    """Yield the roots of the free list and of the main tree of the newest transaction."""
+    newest, found = -1, b""
+    for number in (0, 1):
+        page = _read(file, number, page_nbytes)[_PAGE.size :]
+        magic, _ = _META.unpack_from(page)
+        _, transaction = _TAIL.unpack_from(page, _META.size + 2 * _TREE.size)
+        if magic == _MAGIC and transaction > newest:
+            newest, found = transaction, page
+    for place in (0, 1):
+        root = _TREE.unpack_from(found, _META.size + place * _TREE.size)[-1]
+        if root != _NO_PAGE:
+            yield root
+
+
+def _named_by(page: bytes) -> list[int]:
+    """Return the pages that a page names."""
+    _, _, flags, lower, _ = _PAGE.unpack_from(page)
+    if flags & _LEAF_OF_KEYS or not flags & (_BRANCH | _LEAF):
+        return []
+    named: list[int] = []
+    for (at,) in struct.iter_unpack("<H", page[_PAGE.size : lower]):
+        low, high, node_flags, key_nbytes = _NODE.unpack_from(page, at)
+        data_at = at + _NODE.size + key_nbytes
+        if flags & _BRANCH:
+            named.append(low | high << 16 | node_flags << 32)
+        elif node_flags & _BIG_DATA:
+            first = _NUMBER.unpack_from(page, data_at)[0]
+            # The last of the pages that the value takes; its first has a header.
+            nbytes = (low | high << 16) + _PAGE.size
+            named_last = first + (nbytes - 1) // len(page)
+            named.append(first if named_last == first else named_last)
+        elif node_flags & _SUB_TREE:
+            root = _TREE.unpack_from(page, data_at)[-1]
+            if root != _NO_PAGE:
+                named.append(root)
+    return named
