@@ -34,7 +34,7 @@ def test_python_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "<Diff: labels +0 -0 ~1>",
-        "(32, 8, 8) torch.Size([32, 8, 8])",
+        "(32, 8, 8) torch.Size([4, 8, 8])",
     ]
 
 
