@@ -15,6 +15,7 @@ import lmdb
 
 from tensorvcs.errors import ClosedError, ObjectDamagedError, StateError, StorageError, with_hint
 from tensorvcs.storage.durable import step, sync_folder
+from tensorvcs.storage.lmdb_pages import is_cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -341,14 +342,21 @@ class _Shared:
     def _cover_pages(self, data: str) -> None:
         """Extend a file that is shorter than its pages, so that no access can be a bus error.
 
-        LMDB leaves the last pages out when they were freed in the transaction that took them. A
-        truncated file looks the same; its lost pages read as zeros, which LMDB reports.
+        LMDB leaves the last pages out when they were freed in the transaction that took them. In
+        a file that was cut some of them are in use, and LMDB must not look at it.
         """
         assert self.environment is not None
         page_nbytes = self.environment.stat()["psize"]
         wanted = (self.environment.info()["last_pgno"] + 1) * page_nbytes
         with suppress(OSError):
             if os.stat(data).st_size < wanted:  # noqa: PTH116
+                if is_cut(Path(data), page_nbytes):
+                    found = os.stat(data).st_size  # noqa: PTH116
+                    self.close()
+                    raise ObjectDamagedError(
+                        f"{data} was cut: it has {found} bytes of {wanted}, and some of those that "
+                        "it lacks are in use"
+                    )
                 with open(data, "r+b") as file:  # noqa: PTH123
                     os.posix_fallocate(file.fileno(), 0, wanted)
 

@@ -47,7 +47,10 @@ def is_cut(path: Path, page_nbytes: int) -> bool:
                     return True
                 if number not in seen:
                     seen.add(number)
-                    pages += _named_by(_read(file, number, page_nbytes))
+                    children, last = _named_by(_read(file, number, page_nbytes))
+                    if last >= page_count:
+                        return True
+                    pages += children
         except (struct.error, IndexError):
             # Something else is wrong with it, which LMDB says.
             return False
@@ -74,25 +77,24 @@ def _roots(file: BinaryIO, page_nbytes: int) -> Iterator[int]:
             yield root
 
 
-def _named_by(page: bytes) -> list[int]:
-    """Return the pages that a page names."""
+def _named_by(page: bytes) -> tuple[list[int], int]:
+    """Return the tree pages that a page names, and the last page of the long values in it."""
     _, _, flags, lower, _ = _PAGE.unpack_from(page)
-    if flags & _LEAF_OF_KEYS or not flags & (_BRANCH | _LEAF):
-        return []
     named: list[int] = []
+    last = 0
+    if flags & _LEAF_OF_KEYS or not flags & (_BRANCH | _LEAF):
+        return named, last
     for (at,) in struct.iter_unpack("<H", page[_PAGE.size : lower]):
         low, high, node_flags, key_nbytes = _NODE.unpack_from(page, at)
         data_at = at + _NODE.size + key_nbytes
         if flags & _BRANCH:
             named.append(low | high << 16 | node_flags << 32)
         elif node_flags & _BIG_DATA:
-            first = _NUMBER.unpack_from(page, data_at)[0]
-            # The last of the pages that the value takes; its first has a header.
+            # The first page of a long value has a header.
             nbytes = (low | high << 16) + _PAGE.size
-            named_last = first + (nbytes - 1) // len(page)
-            named.append(first if named_last == first else named_last)
+            last = max(last, _NUMBER.unpack_from(page, data_at)[0] + (nbytes - 1) // len(page))
         elif node_flags & _SUB_TREE:
             root = _TREE.unpack_from(page, data_at)[-1]
             if root != _NO_PAGE:
                 named.append(root)
-    return named
+    return named, last
