@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import fcntl
 import hmac
+import json
 import os
 import shutil
 import socket
@@ -27,7 +29,7 @@ from tensorvcs.sync.bucket_contents import BucketContents, DirectoryCache
 from tensorvcs.sync.bucket_stores import bucket_stores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tensorvcs.storage.interfaces import Stores
     from tensorvcs.sync.ranges import Range
@@ -159,32 +161,67 @@ def program(port: int, *words: str, variables: Mapping[str, str] | None = None) 
 
 @contextmanager
 def gateway(folder: Path) -> Iterator[Service]:
-    """Start an S3 server that obeys conditions: the RADOS Gateway of Ceph."""
+    """Have an S3 server that obeys conditions: the RADOS Gateway of Ceph.
+
+    It takes long to start. Processes that name the same folder share one: the first of them
+    starts it, and the last one ends it.
+    """
     if shutil.which("radosgw") is None or shutil.which("ceph-osd") is None:
         pytest.skip(
             "Ceph is not installed: 'make servers' as root, or apt-get install "
             "--no-install-recommends ceph-mon ceph-osd radosgw ceph-common"
         )
+    folder.mkdir(parents=True, exist_ok=True)
+    with _users_of(folder) as users:
+        if not users:
+            # It may have been started here before, and ended.
+            place = folder / f"gateway-{os.getpid()}"
+            users.update(count=0, place=str(place), **_start_gateway(place))
+        users["count"] += 1
+        problem, options = users["problem"], users["options"]
+    try:
+        if problem:
+            pytest.skip(f"Ceph does not start here: {problem}")
+        yield Service("s3://pets", options)
+    finally:
+        with _users_of(folder) as users:
+            users["count"] -= 1
+            if not users["count"]:
+                words = [str(TOOLS / "rgw_down.sh"), users["place"]]
+                subprocess.run(words, timeout=60, check=False)
+                users.clear()
+
+
+@contextmanager
+def _users_of(folder: Path) -> Iterator[dict[str, Any]]:
+    """Lock what the processes that share a server keep, which is written at the end."""
+    with (folder / "users.json").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        users: dict[str, Any] = json.loads(file.read() or "{}")
+        yield users
+        file.truncate(0)
+        file.write(json.dumps(users))
+
+
+def _start_gateway(folder: Path) -> dict[str, Any]:
+    """Return the options that reach it, or what kept it from starting."""
     words = [str(TOOLS / "rgw_up.sh"), str(folder), str(free_port()), str(free_port())]
     try:
-        try:
-            started = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
-        except subprocess.SubprocessError as error:
-            problem = str(getattr(error, "stderr", None) or error).strip()[-300:]
-            pytest.skip(f"Ceph does not start here: {problem}")
-        endpoint, key, secret = started.stdout.split()
-        options = {
-            "endpoint": endpoint,
-            "access_key_id": key,
-            "secret_access_key": secret,
-            "region": "us-east-1",
-            "allow_http": "true",
-        }
-        service = Service("s3://pets", options)
-        make_bucket(service)
-        yield service
-    finally:
-        subprocess.run([str(TOOLS / "rgw_down.sh"), str(folder)], timeout=60, check=False)
+        started = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    except subprocess.SubprocessError as error:
+        problem = str(getattr(error, "stderr", None) or error).strip()[-300:]
+        return {"problem": problem, "options": {}}
+    endpoint, key, secret = started.stdout.split()
+    options = {
+        "endpoint": endpoint,
+        "access_key_id": key,
+        "secret_access_key": secret,
+        "region": "us-east-1",
+        "allow_http": "true",
+    }
+    make_bucket(Service("s3://pets", options))
+    return {"problem": "", "options": options}
 
 
 def make_bucket(service: Service) -> None:
@@ -233,6 +270,7 @@ def azurite(folder: Path) -> Iterator[Service]:
     found = str(own) if own.is_file() and shutil.which("node") else shutil.which("azurite-blob")
     if found is None:
         pytest.skip("azurite is not installed: 'make servers', where npm is")
+    folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     account, key = "ada", base64.b64encode(b"the key of these tests alone").decode()
     options = {
@@ -273,10 +311,16 @@ SERVICES = {"gateway": gateway, "azurite": azurite}
 
 
 class Services:
-    """Servers that are started when they are first asked for, and run until the end."""
+    """Servers that are started when they are first asked for, and run until the end.
 
-    def __init__(self, make_folder: Callable[[str], Path]) -> None:
-        self._make_folder = make_folder
+    Parameters
+    ----------
+    own, shared : path
+        Folders of this process, and of all processes of the run.
+    """
+
+    def __init__(self, own: Path, shared: Path) -> None:
+        self._folders = {"gateway": shared, "azurite": own}
         self._started: dict[str, Service] = {}
         self._absent: dict[str, str] = {}
         self._rest = ExitStack()
@@ -288,7 +332,7 @@ class Services:
         if name in self._absent:
             pytest.skip(self._absent[name])
         if name not in self._started:
-            folder = self._make_folder(name)
+            folder = self._folders[name] / name
             try:
                 self._started[name] = self._rest.enter_context(SERVICES[name](folder))
             except pytest.skip.Exception as reason:
@@ -299,8 +343,8 @@ class Services:
 
     def new_name(self) -> str:
         """Return the name of a repository that there is not yet."""
-        return f"test/{next(self._names)}"
+        return f"test/{os.getpid()}-{next(self._names)}"
 
     def close(self) -> None:
-        """End all of them."""
+        """End all of them, as far as nobody else uses them."""
         self._rest.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,30 +23,14 @@ settings.register_profile("thorough", settings.get_profile("default"), max_examp
 settings.load_profile("default")
 
 
-# Of the tests that ask `services` for a server, by what their names end with.
-_OF_SERVER = re.compile(r"\[(?:.*-)?(gateway|azurite)(?:-.*)?\]$")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Have the tests of one server run in one process, so that it is started once."""
-    if config.getoption("dist") != "load":
-        return None
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByServer(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            found = _OF_SERVER.search(nodeid)
-            return nodeid if found is None else found[1]
-
-    return ByServer(config, log)
-
-
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Start servers of buckets as they are asked for."""
     from tests.buckets import Services
 
-    started = Services(tmp_path_factory.mktemp)
+    own = tmp_path_factory.getbasetemp()
+    # The processes of one run have folders beside each other.
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    started = Services(own / "servers", shared / "servers")
     yield started
     started.close()

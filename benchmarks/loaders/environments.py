@@ -2,12 +2,13 @@
 
 Peers need libraries that exclude each other and that nobody needs for TensorVCS. So each has an
 environment of its own below ``benchmarks/.environments``, with pinned requirements. PyTorch is
-large: environments of the same Python look into the folder from which this process imports it.
+large: environments of the same Python share it, and what it needs, with this process.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import re
 import shutil
@@ -29,8 +30,8 @@ class Environment:
     ----------
     requirements : tuple of str
         As pip takes them.
-    module : str
-        Imports when the environment is whole.
+    peer : str
+        The module of ``peers`` that imports when the environment is whole.
     newest_python : tuple of int
         The last minor version of Python that it runs with.
     note : str
@@ -38,16 +39,16 @@ class Environment:
     """
 
     requirements: tuple[str, ...]
-    module: str
+    peer: str
     newest_python: tuple[int, int] = (3, 99)
     note: str = ""
 
 
 ENVIRONMENTS = {
-    "deeplake": Environment(("deeplake==4.7.4",), "deeplake"),
+    "deeplake": Environment(("deeplake==4.7.4",), "deep_lake"),
     "ffcv": Environment(
         ("ffcv==1.0.2", "numba==0.68.1", "opencv-python-headless"),
-        "ffcv.loader",
+        "ffcv_loader",
         note="compiles: apt-get install libopencv-dev libturbojpeg0-dev pkg-config g++",
     ),
     "hangar": Environment(
@@ -59,16 +60,16 @@ ENVIRONMENTS = {
             "lmdb==1.4.1",
             "setuptools<70",
         ),
-        "hangar",
+        "hangar_columns",
         (3, 11),
         note="compiles: apt-get install g++",
     ),
-    "huggingface": Environment(("datasets==5.2.0",), "datasets"),
-    "lance": Environment(("pylance==14.0.2",), "lance.torch.data"),
-    "litdata": Environment(("litdata==0.2.76",), "litdata"),
-    "mosaic": Environment(("mosaicml-streaming==0.13.0",), "streaming"),
-    "webdataset": Environment(("webdataset==1.0.2",), "webdataset"),
-    "zarr": Environment(("zarr==3.1.6",), "zarr"),
+    "huggingface": Environment(("datasets==5.2.0",), "hugging_face"),
+    "lance": Environment(("pylance==14.0.2",), "lance_rows"),
+    "litdata": Environment(("litdata==0.2.76",), "litdata_chunks"),
+    "mosaic": Environment(("mosaicml-streaming==0.13.0",), "mosaic"),
+    "webdataset": Environment(("webdataset==1.0.2",), "webdataset_tars"),
+    "zarr": Environment(("zarr==3.1.6",), "zarr_arrays"),
 }
 
 
@@ -103,32 +104,37 @@ def make(name: str) -> None:
     folder, log = FOLDER / name, FOLDER / f"{name}.{_LOG}"
     shutil.rmtree(folder, ignore_errors=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    interpreter = _interpreter(wanted.newest_python)
-    python = str(python_of(name))
-    commands: list[list[str]] = [[interpreter, "-m", "venv", str(folder)]]
-    shared = _shared_folder() if interpreter == sys.executable else None
-    torch = _pinned_torch()
-    commands.append(
-        [python, "-m", "pip", "install", "--disable-pip-version-check", torch, *wanted.requirements]
-    )
-    commands.append([python, "-c", f"import torch, {wanted.module}"])
     log.write_text("")
-    for command in commands:
-        done = subprocess.run(
-            command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        with log.open("a") as out:
-            out.write(f"$ {' '.join(command)}\n{done.stdout}\n")
-        if done.returncode:
-            raise EnvironmentFailedError(
-                f"{_last_error(done.stdout)} ({log}" + (f"; it {wanted.note})" * bool(wanted.note))
-                if wanted.note
-                else f"{_last_error(done.stdout)} ({log})"
-            )
-        if command is commands[0] and shared is not None:
-            _share(folder, shared)
+    interpreter = _interpreter(wanted.newest_python)
+    _run([interpreter, "-m", "venv", str(folder)], wanted, log)
+    pip = [str(python_of(name)), "-m", "pip", "install", "--disable-pip-version-check"]
+    if interpreter == sys.executable:
+        # The local part of the version as well: else pip may fetch the build with CUDA.
+        constraint = f"torch=={importlib.metadata.version('torch')}"
+        _share("torch", folder)
+    else:
+        constraint = _pinned_torch()
+        _run([*pip, constraint], wanted, log)
+    constraints = FOLDER / f"{name}.constraints.txt"
+    constraints.write_text(constraint + "\n")
+    _run([*pip, "--constraint", str(constraints), *wanted.requirements], wanted, log)
+    _run(
+        [str(python_of(name)), "-c", f"import benchmarks.loaders.peers.{wanted.peer}"], wanted, log
+    )
+    constraints.unlink()
     log.unlink()
     (folder / "whole").touch()
+
+
+def _run(command: list[str], wanted: Environment, log: Path) -> None:
+    done = subprocess.run(
+        command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+    )
+    with log.open("a") as out:
+        out.write(f"$ {' '.join(command)}\n{done.stdout}\n")
+    if done.returncode:
+        note = f"; it {wanted.note}" if wanted.note else ""
+        raise EnvironmentFailedError(f"{_last_error(done.stdout)} ({log}{note})")
 
 
 def _interpreter(newest: tuple[int, int]) -> str:
@@ -141,16 +147,25 @@ def _interpreter(newest: tuple[int, int]) -> str:
     return found
 
 
-def _shared_folder() -> Path | None:
-    """Return the folder that this process imports torch from."""
-    found = importlib.util.find_spec("torch")
-    return None if found is None or found.origin is None else Path(found.origin).parents[1]
-
-
-def _share(folder: Path, packages: Path) -> None:
-    """Let an environment look for packages in another one, after its own."""
+def _share(distribution: str, folder: Path) -> None:
+    """Let an environment import a distribution of this one, and what that needs, after its own."""
+    links = folder / "shared"
+    links.mkdir()
+    names, seen = [distribution], set()
+    for name in names:
+        found = importlib.metadata.distribution(name)
+        for file in found.files or ():
+            top = file.parts[0]
+            if top not in {"..", "__pycache__"} and not (links / top).is_symlink():
+                (links / top).symlink_to(Path(str(found.locate_file(top))).resolve())
+        for requirement in found.requires or ():
+            needed = re.match(r"[\w.-]+", requirement)
+            if needed and "extra ==" not in requirement and needed.group() not in seen:
+                seen.add(needed.group())
+                if importlib.util.find_spec(needed.group().replace("-", "_")) is not None:
+                    names.append(needed.group())
     (own,) = folder.glob("lib/python3*/site-packages")
-    (own / "shared.pth").write_text(f"{packages}\n")
+    (own / "shared.pth").write_text(f"{links.resolve()}\n")
 
 
 def _pinned_torch() -> str:

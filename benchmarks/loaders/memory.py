@@ -66,4 +66,4 @@ def tree(process: int) -> list[int]:
 
 
 def _nbytes(kilobytes: str) -> int:
-    return int(kilobytes.split()[0]) * 1024
+    return int(kilobytes.split(maxsplit=1)[0]) * 1024

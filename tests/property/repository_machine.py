@@ -287,7 +287,9 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     def drawn_commit(self, data: st.DataObject) -> str:
         # In the order in which they were made, so that the machine repeats itself.
-        return data.draw(st.sampled_from([commit for commit in self.commits if commit in self.here]))
+        return data.draw(
+            st.sampled_from([commit for commit in self.commits if commit in self.here])
+        )
 
     def working(self) -> tuple[str | None, model.Content]:
         """The base and the content that an editor starts with."""
@@ -442,6 +444,18 @@ class RepositoryMachine(RuleBasedStateMachine):
         if len(states) > 1:
             self.did(*states[1:])
 
+    @precondition(lambda self: self.state.staged is None and self.head_commit is not None)
+    @rule(name=BRANCHES, here=EDITS, there=EDITS, strategy=STRATEGIES)
+    def part_and_merge(self, name: str, here: list[Any], there: list[Any], strategy: str) -> None:
+        """Let a branch and the current one grow apart, so that there is something to merge."""
+        if name == self.state.head:
+            return
+        self.create_branch(name, self.state.head)
+        self.transact(name, there)
+        self.commit(here)
+        if self.state.staged is None:
+            self.merge_branch(name, strategy)
+
     # Names
 
     @rule(name=BRANCHES, at=BRANCHES)
@@ -511,7 +525,9 @@ class RepositoryMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.state.staged is None and len(self.sources) > 1)
     @rule(data=st.data(), strategy=STRATEGIES)
     def merge(self, data: st.DataObject, strategy: Any) -> None:
-        branch = data.draw(st.sampled_from(sorted(self.sources)))
+        self.merge_branch(data.draw(st.sampled_from(sorted(self.sources))), strategy)
+
+    def merge_branch(self, branch: str, strategy: Any) -> None:
         ours, theirs = self.head_commit, self.sources[branch]
         if ours is None:
             return
@@ -609,6 +625,7 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     # Stashes
 
+    @precondition(lambda self: self.state.staged is not None or len(self.commits) % 3 == 0)
     @rule()
     def stash(self) -> None:
         try:

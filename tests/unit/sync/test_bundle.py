@@ -388,10 +388,11 @@ def some_values(repo: MemoryRepository) -> Any:
 @pytest.mark.parametrize("lost", ["leaf", "inner node", "value", "snapshot", "parent", "tag"])
 def test_half_a_bundle(source: MemoryRepository, lost: str) -> None:
     """Every digest in it is right; something that the refs reach was left out."""
-    objects: dict[bytes, bytes] = dict(source.stores.objects.objects)  # type: ignore[attr-defined]
-    values = digests_to_array(list(source.stores.tensors.values))  # type: ignore[attr-defined]
+    near: Any = source.stores
+    objects: dict[bytes, bytes] = dict(near.objects.objects)
+    values = digests_to_array(list(near.tensors.values))
     nodes = {d: Node(c) for d, c in objects.items() if c.startswith(b"node ")}
-    kinds = {
+    kinds: dict[str, list[bytes]] = {
         "leaf": [d for d, node in nodes.items() if node.level == 0],
         "inner node": [d for d, node in nodes.items() if node.level],
         "snapshot": [d for d, c in objects.items() if c.startswith(b"snapshot ")],
