@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _CLASS_COUNT = 10
 
 
-def _synthetic_folder(folder: Path, count: int, pixels: int) -> Path:
+def synthetic_folder(folder: Path, count: int, pixels: int) -> Path:
     """Write JPEG files of smooth colours with noise, ``class/number.jpg``."""
     from PIL import Image
 
@@ -73,7 +73,7 @@ def import_images(setting: Setting) -> Iterator[Row]:
     source = setting.images
     kind = "given"
     if source is None:
-        source = _synthetic_folder(setting.folder / "jpeg", setting.size(20_000, 2_000), 64)
+        source = synthetic_folder(setting.folder / "jpeg", setting.size(20_000, 2_000), 64)
         kind = "made up, 64×64"
     paths = sorted(path for path in source.rglob("*") if path.suffix in (".jpg", ".jpeg"))
     sample = paths[:: max(1, len(paths) // 5_000)]

@@ -93,6 +93,7 @@ EXIT_CODES = {
     "UnsupportedFormatError": 1,
     "MissingDependencyError": 1,
     "RemoteError": 1,
+    "TimedOutError": 1,
 }
 """Of each category of errors of the library."""
 

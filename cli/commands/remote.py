@@ -77,7 +77,7 @@ def add(
     \b
     Examples:
       tvcs remote add backup ../backup
-      tvcs remote add store s3://datasets/pets --option region=eu-central-1 --no-check
+      tvcs remote add store s3://datasets/pets -o region=eu-central-1 --no-check
     """
     chosen = Filter(columns or None, keys or None, max_bytes, sample, seed, depth)
     with caller.repository() as repo:

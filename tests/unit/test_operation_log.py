@@ -355,11 +355,9 @@ def test_a_stash_counts_for_verify(repo: tv.Repository) -> None:
     refs = repo._stores.refs
     broken = stash.record.encode().replace(stash.record.snapshot.hex().encode(), b"0" * 64)
     refs.swap([tv.repository.RefChange(stash.ref, refs.get(stash.ref), broken)])  # type: ignore[attr-defined]
-    ((place, _),) = repo.verify().problems
-    assert place == "stash/1"
+    assert "stash/1" in [place for place, _ in repo.verify().problems]
     refs.swap([tv.repository.RefChange(stash.ref, broken, b"x")])  # type: ignore[attr-defined]
-    ((place, _),) = repo.verify().problems
-    assert place == "stash/1"
+    assert "stash/1" in [place for place, _ in repo.verify().problems]
 
 
 # Resetting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,17 @@ SHOWN_CONFLICTS = 10
 
 LARGE_NBYTES = 1 << 20
 """Payload that is sealed before the transaction of the refs, since it makes a pack."""
+
+PATIENCE = 3
+"""How often a branch may move under a merge before the merge keeps other writers out."""
+
+
+def undisturbed(stores: Stores, attempt: int) -> AbstractContextManager[object]:
+    """Return the transaction for an attempt, from 0, that must not be overtaken any more.
+
+    The earlier ones have none, so that others go on writing.
+    """
+    return stores.transaction() if attempt >= PATIENCE else nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,40 +260,44 @@ def merge_commits(
     Notes
     -----
     The merge is made before the transaction, so that neither a large one nor a slow merge
-    function keeps other writers waiting, and again when the branch moved meanwhile.
+    function keeps other writers waiting, and again when the branch moved meanwhile. When that
+    happened three times others wait, so that it comes to an end beside any number of them.
     """
     policies = Policies.of(strategy)
     check_message(message)
+    attempt = 0
     while True:
-        ours = _head(stores, branch)
-        drafts = DraftObjects(stores.objects)
-        try:
-            plan = plan_merge(
-                replace(stores, objects=drafts),
-                nodes.over(drafts),
-                ours,
-                theirs,
-                policies,
-                allow_fast_forward=allow_fast_forward,
-            )
-            if plan.merged.conflicts and keep is None:
-                raise conflict_error(
-                    plan.merged.conflicts, f"merging {theirs.short_id} into {branch!r}"
+        with undisturbed(stores, attempt):
+            ours = _head(stores, branch)
+            drafts = DraftObjects(stores.objects)
+            try:
+                plan = plan_merge(
+                    replace(stores, objects=drafts),
+                    nodes.over(drafts),
+                    ours,
+                    theirs,
+                    policies,
+                    allow_fast_forward=allow_fast_forward,
                 )
-            if stores.tensors.unsealed_nbytes >= LARGE_NBYTES:
-                stores.tensors.seal()
-            with stores.transaction():
-                if _head(stores, branch) == ours:
+                if plan.merged.conflicts and keep is None:
+                    raise conflict_error(
+                        plan.merged.conflicts, f"merging {theirs.short_id} into {branch!r}"
+                    )
+                if stores.tensors.unsealed_nbytes >= LARGE_NBYTES:
                     stores.tensors.seal()
-                    drafts.save()
-                    if plan.merged.conflicts and keep is not None:
-                        keep(plan)
-                        found = plan.merged
-                        return MergeResult(ours, False, found.decided, found.conflicts)
-                    return _record(stores, branch, plan, author, now, message, metadata)
-        except BaseException:
-            stores.tensors.discard()
-            raise
+                with stores.transaction():
+                    if _head(stores, branch) == ours:
+                        stores.tensors.seal()
+                        drafts.save()
+                        if plan.merged.conflicts and keep is not None:
+                            keep(plan)
+                            found = plan.merged
+                            return MergeResult(ours, False, found.decided, found.conflicts)
+                        return _record(stores, branch, plan, author, now, message, metadata)
+            except BaseException:
+                stores.tensors.discard()
+                raise
+        attempt += 1
 
 
 def _head(stores: Stores, branch: str) -> Commit:

@@ -13,7 +13,7 @@ from tensorvcs.history.picking.partial import apply_part, renames_among
 from tensorvcs.objects.key_patterns import KeyPattern, KeyPatterns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -103,17 +103,48 @@ def take_back(
     if selection.keys is not None:
         choose = chooser(before, after, selection.keys)
 
-    renames = renames_among(nodes, before, after, selection.columns)
-    if choose is not None:
-        # The parts are merged again some day, which must see one column in both of them.
-        renames = {
+    if choose is None:
+        renames = renames_among(nodes, before, after, selection.columns)
+        return _split(nodes, before, after, None, selection.columns, renames)
+    # The parts are merged again some day, which must see one column in all of them: also where a
+    # part alone looks more like the column before than the whole does.
+    renames = _merged_renames(nodes, before, after, selection.columns)
+    while True:
+        chosen, rest = _split(nodes, before, after, choose, selection.columns, renames)
+        seen = {
             old: new
-            for old, new in renames.items()
-            if is_beyond_chance(nodes, before[old], after[new])
+            for part in (chosen, rest)
+            for old, new in _merged_renames(nodes, before, part, selection.columns).items()
+            if old not in renames and new not in renames.values() and old not in after
         }
-    chosen = apply_part(nodes, before, after, choose, selection.columns, renames=renames)
+        if not seen:
+            return chosen, rest
+        renames.update([next(iter(seen.items()))])
+
+
+def _merged_renames(
+    nodes: Nodes, before: Columns, after: Columns, names: Collection[str] | None
+) -> dict[str, str]:
+    """Return the renames that a merge sees between two versions, old name to new name."""
+    return {
+        old: new
+        for old, new in renames_among(nodes, before, after, names).items()
+        if is_beyond_chance(nodes, before[old], after[new])
+    }
+
+
+def _split(
+    nodes: Nodes,
+    before: Columns,
+    after: Columns,
+    choose: Choose | None,
+    names: Collection[str] | None,
+    renames: Mapping[str, str],
+) -> tuple[Columns, Columns]:
+    """Return the chosen part and the rest, where it is told which columns were renamed."""
+    chosen = apply_part(nodes, before, after, choose, names, renames=renames)
     backwards = {new: old for old, new in renames.items()}
-    rest = apply_part(nodes, after, before, choose, selection.columns, renames=backwards)
+    rest = apply_part(nodes, after, before, choose, names, renames=backwards)
     for name in {*before} - {*after}:
         if name in chosen and name in rest:
             chosen[name] = before[name]

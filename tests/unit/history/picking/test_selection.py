@@ -148,6 +148,22 @@ def test_in_words() -> None:
     assert str(Selection.of(["a", "b"], ["cat/*", 5])) == "columns a, b; keys cat/*, 5"
 
 
+def test_a_part_that_looks_renamed_where_the_whole_does_not() -> None:
+    def before(co: Any) -> None:
+        co.add_ndarray_column("one", (), "int64").update({0: 1, 1: 0})
+
+    def after(co: Any) -> None:
+        co["one"].update({0: 2, 5: 0})
+        co.rename_column("one", "new")
+
+    repo = two_versions(before, after)
+    old, new = (columns_of(repo.stores, repo.resolve(r)) for r in ("main~1", "main"))
+    chosen, rest = take_back(repo.nodes, old, new, Selection.of(None, 5))
+    merged = merge_columns(repo.nodes, repo.stores.tensors, old, rest, chosen)
+    assert not merged.conflicts
+    assert merged.columns == new
+
+
 KEYS = st.sampled_from([0, 1, 5, "5", "a", "a/1", "b"])
 VALUES = st.dictionaries(KEYS, st.integers(0, 2))
 
