@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 import click
 
 from tensorvcs.errors import InvalidInputError
-from tensorvcs.objects.moments import parse_moment
+from tensorvcs.objects.moments import parse_moment, seconds_of
 
 from .output import Output
 
@@ -84,6 +84,15 @@ def to_moment(ctx: click.Context, param: click.Parameter, text: str | None) -> M
         return parse_moment(text)
     except InvalidInputError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def to_length(ctx: click.Context, param: click.Parameter, text: str) -> str:
+    """Return a length of time such as ``2w`` as it was typed, once it is known to be one."""
+    try:
+        seconds_of(text)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error)) from error
+    return text
 
 
 KEY_HELP = (

@@ -635,10 +635,11 @@ class Repository:
         """
         check_ref_name(name, "branch")
         commit = self._resolve_any(at)
-        if self._stores.refs.get(BRANCHES + name) is not None:
-            raise BranchExistsError(f"branch {name!r} exists already")
-        change = RefChange(BRANCHES + name, None, encode_commit_ref(commit.digest))
-        self._move([change], "branch", f"create {name} at {commit.short_id}")
+        with self._stores.transaction():
+            if self._stores.refs.get(BRANCHES + name) is not None:
+                raise BranchExistsError(f"branch {name!r} exists already")
+            change = RefChange(BRANCHES + name, None, encode_commit_ref(commit.digest))
+            self._move([change], "branch", f"create {name} at {commit.short_id}")
         return commit
 
     def delete_branch(self, name: str, *, force: bool = False) -> None:
@@ -653,6 +654,12 @@ class Repository:
             It has commits that no other branch or tag reaches, and `force` is false.
         """
         stores = self._check_open()
+        # In one transaction, so that nobody switches to it, or deletes another one with the same
+        # commits, after the look.
+        with stores.transaction():
+            self._delete_branch(stores, name, force=force)
+
+    def _delete_branch(self, stores: Stores, name: str, *, force: bool) -> None:
         value = stores.refs.get(BRANCHES + name)
         if value is None:
             raise BranchNotFoundError(f"no branch {name!r}")
@@ -687,11 +694,11 @@ class Repository:
             It is the current branch, and somebody edits it.
         """
         check_ref_name(new, "branch")
-        if self.head == old and not self.is_bare:
-            with self._staging_lock():
+        # In one transaction, so that nobody switches to it without the lock being held.
+        with self._check_open().transaction():
+            is_edited = self.head == old and not self.is_bare
+            with self._staging_lock() if is_edited else nullcontext():
                 self._rename_branch(old, new)
-        else:
-            self._rename_branch(old, new)
 
     def _rename_branch(self, old: str, new: str) -> None:
         refs = self._check_open().refs
@@ -726,23 +733,28 @@ class Repository:
         UncommittedChangesError
             The staging area has changes; commit or reset them first.
         """
-        refs = self._check_open().refs
+        self._check_open()
         self._check_not_bare()
-        with self._staging_lock():
+        with self._changing_refs():
             if create:
                 self._switch_to_new(name)
-                return
-            if name == self.head:
-                return
-            if refs.get(BRANCHES + name) is None:
-                check_ref_name(name, "branch")
-                raise with_hint(
-                    BranchNotFoundError(f"no branch {name!r}"),
-                    f"make it with 'tvcs switch -c {name}'",
-                )
-            self._check_clean("switch branches")
-            change = RefChange(HEAD, refs.get(HEAD), encode_symbolic_ref(BRANCHES + name))
-            self._move([change], "switch", f"from {self.head} to {name}")
+            else:
+                self._switch(name)
+
+    def _switch(self, name: str) -> None:
+        """Make a branch the current one, for who holds the staging lock."""
+        if name == self.head:
+            return
+        refs = self._stores.refs
+        if refs.get(BRANCHES + name) is None:
+            check_ref_name(name, "branch")
+            raise with_hint(
+                BranchNotFoundError(f"no branch {name!r}"),
+                f"make it with 'tvcs switch -c {name}'",
+            )
+        self._check_clean("switch branches")
+        change = RefChange(HEAD, refs.get(HEAD), encode_symbolic_ref(BRANCHES + name))
+        self._move([change], "switch", f"from {self.head} to {name}")
 
     def place_branches(
         self, targets: Mapping[str, str | Commit], *, description: str, head: str | None = None
@@ -805,9 +817,9 @@ class Repository:
         check_ref_name(name, "tag")
         commit = self._resolve_any(at)
         refs, objects = self._stores.refs, self._stores.objects
-        if refs.get(TAGS + name) is not None:
-            raise TagExistsError(f"tag {name!r} exists already, at {self.tags[name].short_id}")
         with self._stores.transaction():
+            if refs.get(TAGS + name) is not None:
+                raise TagExistsError(f"tag {name!r} exists already, at {self.tags[name].short_id}")
             value = encode_commit_ref(commit.digest)
             if message is not None:
                 tagger = self._writer.author(None)
@@ -819,10 +831,12 @@ class Repository:
 
     def delete_tag(self, name: str) -> None:
         """Delete a tag; raise TagNotFoundError when there is none."""
-        value = self._check_open().refs.get(TAGS + name)
-        if value is None:
-            raise TagNotFoundError(f"no tag {name!r}")
-        self._move([RefChange(TAGS + name, value, None)], "tag", f"delete {name}")
+        stores = self._check_open()
+        with stores.transaction():
+            value = stores.refs.get(TAGS + name)
+            if value is None:
+                raise TagNotFoundError(f"no tag {name!r}")
+            self._move([RefChange(TAGS + name, value, None)], "tag", f"delete {name}")
 
     # Runs
 
@@ -1702,10 +1716,11 @@ class Repository:
         """
         stores = self._check_open()
         self._check_not_bare()
-        if branch is not None and branch != self.head:
-            self.switch(branch)
         lock = self._staging_lock()
         try:
+            if branch is not None and branch != self.head:
+                with stores.transaction():
+                    self._switch(branch)
             stores = self._writer_stores()
             name = self.head
             lease = self._leases.work()

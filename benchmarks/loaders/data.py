@@ -52,16 +52,20 @@ class DataSpec:
         Samples.
     pixels : int
         Height and width.
+    is_real : bool
+        From files, and not made up.
     """
 
     name: str
     count: int
     pixels: int
+    is_real: bool = False
 
     @property
     def title(self) -> str:
         """The size as a person reads it."""
-        return f"{self.count:,} × {self.pixels}×{self.pixels}×3 uint8 and a label"
+        origin = "real" if self.is_real else "incompressible"
+        return f"{self.count:,} × {self.pixels}×{self.pixels}×3 uint8 and a label, {origin}"
 
 
 def made_up(spec: DataSpec) -> Images:

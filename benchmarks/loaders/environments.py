@@ -16,6 +16,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks" / ".environments"
@@ -47,7 +51,7 @@ class Environment:
 ENVIRONMENTS = {
     "deeplake": Environment(("deeplake==4.7.4",), "deep_lake"),
     "ffcv": Environment(
-        ("ffcv==1.0.2", "numba==0.68.1", "opencv-python-headless"),
+        ("ffcv==1.0.2", "numba==0.68.1", "pillow"),
         "ffcv_loader",
         note="compiles: apt-get install libopencv-dev libturbojpeg0-dev pkg-config g++",
     ),
@@ -88,7 +92,8 @@ def why_absent(name: str) -> str | None:
         return None
     log = FOLDER / f"{name}.{_LOG}"
     if log.exists():
-        return f"does not install here: {_last_error(log.read_text())}"
+        note = ENVIRONMENTS[name].note
+        return f"does not install here: {_last_error(log.read_text())}" + (note and f"; it {note}")
     return f"not installed: python -m benchmarks.loaders.environments {name}"
 
 
@@ -101,11 +106,11 @@ def make(name: str) -> None:
         With the line that tells why; the whole output is in ``NAME.install.log`` beside it.
     """
     wanted = ENVIRONMENTS[name]
+    interpreter = _interpreter(wanted.newest_python)
     folder, log = FOLDER / name, FOLDER / f"{name}.{_LOG}"
     shutil.rmtree(folder, ignore_errors=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     log.write_text("")
-    interpreter = _interpreter(wanted.newest_python)
     _run([interpreter, "-m", "venv", str(folder)], wanted, log)
     pip = [str(python_of(name)), "-m", "pip", "install", "--disable-pip-version-check"]
     if interpreter == sys.executable:
@@ -133,7 +138,7 @@ def _run(command: list[str], wanted: Environment, log: Path) -> None:
     with log.open("a") as out:
         out.write(f"$ {' '.join(command)}\n{done.stdout}\n")
     if done.returncode:
-        note = f"; it {wanted.note}" if wanted.note else ""
+        note = wanted.note and f"; it {wanted.note}"
         raise EnvironmentFailedError(f"{_last_error(done.stdout)} ({log}{note})")
 
 
@@ -192,13 +197,18 @@ def main() -> int:
         print(f"Error: no environment is named {unknown[0]!r}", file=sys.stderr)
         print(f"Hint: there are {', '.join(ENVIRONMENTS)}", file=sys.stderr)
         return 2
-    return int(not make_missing(names))
+    return int(not make_each(names or missing(ENVIRONMENTS)))
 
 
-def make_missing(names: list[str]) -> bool:
-    """Make the environments named; all that are missing, when none is. Return whether all are."""
+def missing(names: Iterable[str]) -> list[str]:
+    """Return those of some environments that cannot be used."""
+    return [name for name in names if why_absent(name) is not None]
+
+
+def make_each(names: Iterable[str]) -> bool:
+    """Make environments anew, and tell what becomes of them; return whether all could be had."""
     failed = False
-    for name in names or [name for name in ENVIRONMENTS if why_absent(name) is not None]:
+    for name in names:
         print(f"making {FOLDER / name} ...", file=sys.stderr, flush=True)
         try:
             make(name)

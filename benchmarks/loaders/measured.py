@@ -38,7 +38,7 @@ class Loaded:
     first_batch_seconds : float
         From opening to the first batch of the first epoch.
     mixing : float
-        How far apart in the data neighbours of an epoch are: 1 for a full shuffle, 0 in order.
+        How far apart in the data the samples of a batch are: 1 for a full shuffle, 0 in order.
     peak_nbytes : int
         The peaks (VmHWM) of the process and its workers, added up.
     unmapped_nbytes : int

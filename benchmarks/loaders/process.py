@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import torch
 
 from benchmarks.loaders.data import fingerprints, load, load_fingerprints
 from benchmarks.loaders.measured import Failed, Ingested, Loaded, to_json
@@ -27,7 +28,6 @@ from benchmarks.loaders.memory import TreeMemory
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import torch
     from numpy.typing import NDArray
 
     from benchmarks.loaders.data import Images
@@ -96,11 +96,13 @@ def measure_loading(
     for number, (images, labels) in enumerate(loader):
         if not number:
             first_batch_seconds = time.perf_counter() - start
+        if images.dtype != torch.uint8:
+            raise WrongEpochError(f"a batch had images of {images.dtype}, not torch.uint8")
         if number % _LOOK_EACH == 0:
             memory.look()
         found.append(fingerprints(images.numpy(), labels.numpy()))
     memory.look()
-    mixing = check(np.concatenate(found), expected)
+    mixing = check(found, expected)
     times: list[float] = []
     while len(times) < LEAST_EPOCHS or (len(times) < MOST_EPOCHS and sum(times) < seconds):
         start = time.perf_counter()
@@ -122,20 +124,28 @@ def measure_loading(
     )
 
 
-def check(found: NDArray[np.uint64], expected: NDArray[np.uint64]) -> float:
+def check(batches: Sequence[NDArray[np.uint64]], expected: NDArray[np.uint64]) -> float:
     """Check that an epoch holds each sample once, and return how well it is mixed.
+
+    Parameters
+    ----------
+    batches : sequence of ndarray, shape (batch,), uint64
+        Fingerprints of an epoch.
+    expected : ndarray, shape (n,), uint64
+        Fingerprints of the data, in its order.
 
     Returns
     -------
     float
-        The mean distance in the data of two neighbours in the epoch, divided by that of a full
-        shuffle, a third of the data.
+        The mean distance in the data of two samples of one batch, divided by that of a full
+        shuffle, a third of the data. The order inside of a batch does not count.
 
     Raises
     ------
     WrongEpochError
         Samples are missing, changed, or came more than once.
     """
+    found = np.concatenate(batches)
     in_order = np.argsort(expected, kind="stable")
     if len(found) != len(expected) or not np.array_equal(np.sort(found), expected[in_order]):
         wrong = int(np.count_nonzero(~np.isin(found, expected)))
@@ -144,9 +154,13 @@ def check(found: NDArray[np.uint64], expected: NDArray[np.uint64]) -> float:
             f"an epoch had {len(found)} samples of {len(expected)}: {missing} are missing, "
             f"{wrong} are none of them"
         )
-    places = in_order[np.searchsorted(expected[in_order], found)]
-    distances = np.abs(np.diff(places))
-    return float(distances.mean() / (len(expected) / 3)) if len(distances) else 0.0
+    rng = np.random.default_rng(0)
+    distances = [
+        np.abs(np.diff(rng.permutation(in_order[np.searchsorted(expected[in_order], batch)])))
+        for batch in batches
+    ]
+    apart = np.concatenate(distances)
+    return float(apart.mean() / (len(expected) / 3)) if len(apart) else 0.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

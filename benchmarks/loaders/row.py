@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from benchmarks.loaders.measured import Failed, Ingested, Loaded, to_json
 from benchmarks.row import spell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from benchmarks.loaders.data import DataSpec
@@ -202,7 +202,7 @@ def draw(rows: Sequence[PeerRow], file: Path) -> None:
         panel.set_yticks(range(len(shown)), titles, size=8)
         panel.set_xscale("log")
         panel.margins(x=0.15)
-        panel.set_xlabel("samples a second, shuffled (full colour) and in order (light)")
+        panel.set_xlabel("samples a second: shuffled, and in order (light)")
         panel.set_title(spec.title, size=10)
         panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import fnmatch
 import json
 import os
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from benchmarks.loaders import data as given
 from benchmarks.loaders import row as rows_of
 from benchmarks.loaders.data import DataSpec
-from benchmarks.loaders.environments import make_missing, python_of, why_absent
+from benchmarks.loaders.environments import make_each, missing, python_of, why_absent
 from benchmarks.loaders.measured import Failed, Ingested, Loaded, from_json
 from benchmarks.loaders.peers import PEERS, PeerSpec
 from benchmarks.loaders.row import PeerRow, Try
@@ -53,41 +54,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Hint: there are {', '.join(peer.module for peer in PEERS)}", file=sys.stderr)
         return 2
     if options.make:
-        wanted = {peer.environment for peer in peers if peer.environment is not None}
-        make_missing([name for name in sorted(wanted) if why_absent(name) is not None])
-    specs = [
-        spec
-        for spec in (QUICK if options.quick else (SMALL, LARGE))
-        if not options.data or spec.name in options.data
-    ]
+        names = {peer.environment for peer in peers if peer.environment is not None}
+        make_each(missing(sorted(names)))
     start = time.perf_counter()
     rows: list[PeerRow] = []
-    seconds = 0.2 if options.quick else options.seconds
     with disk_folder(options.folder) as folder:
-        for spec in specs:
-            made = folder / f"data-{spec.name}"
-            is_real = options.images is not None and spec.pixels == SMALL.pixels
-            images = given.real(spec, options.images) if is_real else given.made_up(spec)
-            given.save(images, made)
-            del images
+        for wanted in QUICK if options.quick else (SMALL, LARGE):
+            if options.data and wanted.name not in options.data:
+                continue
+            made = folder / f"data-{wanted.name}"
+            spec = _prepare(wanted, options.images, made)
             for peer in peers:
+                seconds = 0.2 if options.quick else options.seconds
                 rows.append(_measure(peer, spec, made, folder, seconds, options.rounds))
+                if options.json is not None:  # what there is, should the run be stopped
+                    _write(options.json, describe_machine(), rows)
                 print(_told(rows[-1]), file=sys.stderr, flush=True)
             shutil.rmtree(made)
     heading = f"{describe_machine()}; {time.perf_counter() - start:.0f} s in all"
     print(heading)
-    for spec in specs:
+    for spec in dict.fromkeys(row.data for row in rows):
         shown = [row for row in rows if row.data == spec]
-        is_real = options.images is not None and spec.pixels == SMALL.pixels
-        print(f"\n{spec.title}, {'real' if is_real else 'made up, incompressible'}\n")
+        print(f"\n{spec.title}\n")
         print((rows_of.markdown if options.markdown else rows_of.text)(shown))
     print("\n" + ", ".join(_versions(rows)))
     if options.json is not None:
-        found = {"machine": heading, "rows": [row.to_json() for row in rows]}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        _write(options.json, heading, rows)
     if options.plot is not None:
         rows_of.draw(rows, options.plot)
     return 0
+
+
+def _prepare(wanted: DataSpec, source: Path | None, made: Path) -> DataSpec:
+    """Write the data that all peers are given; return what it is, which may be less than wanted."""
+    if source is None or wanted.pixels != SMALL.pixels:
+        given.save(given.made_up(wanted), made)
+        return wanted
+    images = given.real(wanted, source)
+    given.save(images, made)
+    return dataclasses.replace(wanted, count=len(images), is_real=True)
+
+
+def _write(file: Path, heading: str, rows: Sequence[PeerRow]) -> None:
+    found = {"machine": heading, "rows": [row.to_json() for row in rows]}
+    file.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _measure(
@@ -207,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
         "--images",
         type=Path,
         metavar="PATH",
-        help="take the small images from JPEG files: a folder, or a tar file, with one folder a class",
+        help="JPEG files for the small images: a folder or a tar file, one folder a class",
     )
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where to work, on a real disk")
     parser.add_argument(
@@ -216,12 +226,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds", type=float, default=4.0, metavar="S", help="of whole epochs, a measurement"
     )
-    parser.add_argument(
-        "--rounds", type=int, default=1, metavar="N", help="of measurements; the best"
-    )
+    parser.add_argument("--rounds", type=int, default=1, metavar="N", help="of measurements")
     parser.add_argument("--markdown", action="store_true", help="the tables as Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw them there; needs matplotlib"
-    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them there, by matplotlib")
     return parser

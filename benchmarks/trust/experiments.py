@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from benchmarks.trust import harm
+from benchmarks.trust.sudden_ends import SUDDEN_ENDS
 from benchmarks.trust.tally import Tally
+from benchmarks.trust.writers import parallel_writers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -268,5 +270,7 @@ EXPERIMENTS: Mapping[str, Callable[[Trial], Iterator[Tally]]] = {
     "truncations": truncations,
     "swapped-packs": swapped_and_deleted_packs,
     "damaged-records": damaged_records,
+    "writers": parallel_writers,
+    **SUDDEN_ENDS,
 }
 """Experiments by name; each yields the rows that it adds to the table."""

@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tallies: list[Tally] = []
     start = time.perf_counter()
     with disk_folder(options.folder) as folder, Probe() as probe:
-        trial = Trial(folder, tiny.build(folder / "tiny"), probe, options.runs, options.seed)
+        run_count = options.runs if options.runs is not None else 20 if options.quick else 200
+        trial = Trial(folder, tiny.build(folder / "tiny"), probe, run_count, options.seed)
         for name in names:
             for tally in EXPERIMENTS[name](trial):
                 tallies.append(tally)
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks.trust", description=__doc__)
-    parser.add_argument("--runs", type=int, default=200, help="runs of each row, about")
+    parser.add_argument("--runs", type=int, help="runs of each row, about; 200 unless given")
+    parser.add_argument("--quick", action="store_true", help="20 runs of each row, about")
     parser.add_argument("--seed", type=int, default=0, help="the same seed harms the same bytes")
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", default=[], help=f"of {', '.join(EXPERIMENTS)}"

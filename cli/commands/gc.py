@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..arguments import prints
+from ..arguments import prints, to_length
 from ..text import count_text, size_text
 from ..transfers import to_nbytes
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command("gc")
 @click.option(
-    "--grace", metavar="TIME", default="2w", show_default=True,
+    "--grace", metavar="TIME", default="2w", show_default=True, callback=to_length,
     help="Keep garbage, and the operation log, for so long: 2w, 3d, 12h or 0.",
 )  # fmt: skip
 @click.option("--dry-run", "-n", is_flag=True, help="Only tell what would be dropped.")

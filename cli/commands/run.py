@@ -175,8 +175,12 @@ def diff(caller: Caller, out: Output, a: str, b: str) -> None:
                 for name, keys in modified.items()
             ]
         commits = [run.commits[0] for run in runs]
-        lines.append(f"From {commits[0].short_id} to {commits[1].short_id}:")
-        lines += stat_lines(out, found.diff)
+        stats = list(stat_lines(out, found.diff))
+        if stats:
+            lines.append(f"From {commits[0].short_id} to {commits[1].short_id}:")
+            lines += stats
+        else:
+            lines.append("Nothing differs between their commits.")
         document = {
             "a": a,
             "b": b,

@@ -68,7 +68,9 @@ def _switch(repo: Repository, name: str, *, create: bool) -> None:
         repo.switch(name, create=create)
     except BranchNotFoundError as error:
         near = get_close_matches(name, repo.branches, n=1)
-        if near:
+        if name in repo.tags:
+            error.hint = f"{name!r} is a tag; 'tvcs switch -c BRANCH {name}' begins a branch there"
+        elif near:
             error.hint = f"did you mean 'tvcs switch {near[0]}'? 'tvcs switch -c {name}' makes it"
         raise
 

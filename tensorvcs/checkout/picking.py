@@ -17,7 +17,7 @@ from tensorvcs.errors import (
 from tensorvcs.history.commit import Commit, change_refs, load_commit, new_commit
 from tensorvcs.history.drafts import DraftObjects
 from tensorvcs.history.merging.column_merge import MergedColumns, decided_note, merge_columns
-from tensorvcs.history.merging.merge import LARGE_NBYTES, conflict_error
+from tensorvcs.history.merging.merge import LARGE_NBYTES, conflict_error, undisturbed
 from tensorvcs.history.merging.merge_progress import KeptMerge, OpenSamples, store_merge
 from tensorvcs.history.merging.recency import CommitRecency, TheirsIsNewer
 from tensorvcs.history.picking.pick_conflicts import join_conflicts, take_ours_where_open
@@ -111,33 +111,38 @@ def pick_commits(
 
     Notes
     -----
-    Computed before the transaction, and again when the branch moved meanwhile. Of the nodes that
-    are made on the way those of the outcome alone are stored.
+    Computed before the transaction, and again when the branch moved meanwhile; when that happened
+    three times, inside it. Of the nodes made on the way those of the outcome alone are stored.
     """
     commits = requested_commits(nodes, request)
+    attempt = 0
     while True:
-        head = _head(stores, branch)
-        drafts = DraftObjects(stores.objects)
-        try:
-            steps, parts, decided = _compute(
-                stores, nodes.over(drafts), head, commits, request, policies, mode
-            )
-            if stores.tensors.unsealed_nbytes >= LARGE_NBYTES:
-                stores.tensors.seal()
-            with stores.transaction():
-                if _head(stores, branch).digest == head.digest:
+        with undisturbed(stores, attempt):
+            head = _head(stores, branch)
+            drafts = DraftObjects(stores.objects)
+            try:
+                steps, parts, decided = _compute(
+                    stores, nodes.over(drafts), head, commits, request, policies, mode
+                )
+                if stores.tensors.unsealed_nbytes >= LARGE_NBYTES:
                     stores.tensors.seal()
-                    for step in steps:
-                        drafts.save_columns(step.columns)
-                    if parts or mode.is_staged_only:
-                        kept = KeptMerge(pick_intent(request, head.digest, steps[-1].taken), parts)
-                        for columns in kept.snapshots().values():
-                            drafts.save_columns(columns)
-                        return _stage(stores, branch, head, steps[-1], kept, decided, writer)
-                    return _commit(stores, branch, head, steps, request, decided, writer)
-        except BaseException:
-            stores.tensors.discard()
-            raise
+                with stores.transaction():
+                    if _head(stores, branch).digest == head.digest:
+                        stores.tensors.seal()
+                        for step in steps:
+                            drafts.save_columns(step.columns)
+                        if parts or mode.is_staged_only:
+                            kept = KeptMerge(
+                                pick_intent(request, head.digest, steps[-1].taken), parts
+                            )
+                            for columns in kept.snapshots().values():
+                                drafts.save_columns(columns)
+                            return _stage(stores, branch, head, steps[-1], kept, decided, writer)
+                        return _commit(stores, branch, head, steps, request, decided, writer)
+            except BaseException:
+                stores.tensors.discard()
+                raise
+        attempt += 1
 
 
 def _head(stores: Stores, branch: str) -> Commit:

@@ -100,8 +100,8 @@ def _parent(objects: ObjectStore, digest: CommitDigest, number: int, revision: s
     parents = read_commit(objects, digest).parents
     if number > len(parents):
         raise RevisionNotFoundError(
-            f"revision {revision!r}: commit {digest.hex()[:12]} has {len(parents)} parents; "
-            f"parent {number} was asked for"
+            f"revision {revision!r}: commit {digest.hex()[:12]} has {len(parents)} "
+            f"{'parent' if len(parents) == 1 else 'parents'}; parent {number} was asked for"
         )
     return parents[number - 1]
 
@@ -113,7 +113,7 @@ def _resolve_name(
         branch = current_branch(refs)
         value = refs.get(BRANCHES + branch)
         if value is None:
-            raise RevisionNotFoundError(f"branch {branch!r} has no commits yet")
+            raise _no_commits_yet(branch)
         return decode_ref(objects, BRANCHES + branch, value)
     past = _PAST.match(name)
     if past:
@@ -130,10 +130,17 @@ def _resolve_name(
     if re.fullmatch(rf"[0-9a-fA-F]{{{MIN_PREFIX_DIGITS},{2 * DIGEST_NBYTES}}}", name):
         return _by_prefix(objects, name.lower())
     if name == _empty_branch(refs):
-        raise RevisionNotFoundError(f"branch {name!r} has no commits yet")
+        raise _no_commits_yet(name)
     raise with_hint(
         RevisionNotFoundError(f"no branch, tag or commit is called {name!r}"),
         "'tvcs log', 'tvcs branch' and 'tvcs tag' list what there is",
+    )
+
+
+def _no_commits_yet(branch: str) -> RevisionNotFoundError:
+    return with_hint(
+        RevisionNotFoundError(f"branch {branch!r} has no commits yet"),
+        "'tvcs commit -m MESSAGE' records the first",
     )
 
 

@@ -120,13 +120,7 @@ def create_folder(
     path = path.expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise InvalidInputError(f"{path} is a file; a repository needs a folder")
-    existing = find_folder(path)
-    if existing is not None:
-        place = "is" if existing.path == path else "lies inside"
-        raise with_hint(
-            RepositoryExistsError(f"{path} {place} the repository {existing.path}"),
-            "open that one, or choose a folder outside of it",
-        )
+    _check_no_repository(path)
     if bare and not is_vacant(path, bare=True):
         raise InvalidInputError(f"{path} is not empty; a bare repository needs an empty folder")
     made = _first_missing(path)
@@ -146,9 +140,22 @@ def create_folder(
     except OSError as error:
         if bare:
             _remove_begun(path)
+        else:
+            # Another process may have been quicker.
+            _check_no_repository(path)
         _remove_empty(path, made)
         raise StorageError(f"cannot make a repository at {path}: {error}") from error
     return folder
+
+
+def _check_no_repository(path: Path) -> None:
+    existing = find_folder(path)
+    if existing is not None:
+        place = "is" if existing.path == path else "lies inside"
+        raise with_hint(
+            RepositoryExistsError(f"{path} {place} the repository {existing.path}"),
+            "open that one, or choose a folder outside of it",
+        )
 
 
 def _build_folder(
@@ -156,11 +163,8 @@ def _build_folder(
 ) -> None:
     """Make a folder under another name, and rename it when it is whole."""
     remove_leftovers(folder.root)
-    building = temporary_name(folder.root)
-    building.mkdir()
-    descriptor = os.open(building, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    building, descriptor = _begin_building(folder.root)
     try:
-        lock_shared(descriptor)
         _fill_folder(Folder(building, is_bare=False), settings, fill)
         with new_file(building / FORMAT_FILE) as write:
             write(_format_of(bare=False))
@@ -170,6 +174,19 @@ def _build_folder(
         raise
     finally:
         os.close(descriptor)
+
+
+def _begin_building(root: Path) -> tuple[Path, int]:
+    """Make a temporary folder beside `root` and lock it, with a descriptor of it."""
+    while True:
+        building = temporary_name(root)
+        building.mkdir()
+        # Another process that begins takes it for a leftover until it is locked.
+        with suppress(FileNotFoundError):
+            descriptor = os.open(building, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if lock_shared(descriptor):
+                return building, descriptor
+            os.close(descriptor)
 
 
 def _fill_folder(

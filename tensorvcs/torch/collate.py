@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tensorvcs.errors import InvalidInputError, with_hint
+from tensorvcs.torch.arguments import as_count
 from tensorvcs.torch.convert import to_torch
 
 Collate = Callable[[Sequence[Any]], Any]
@@ -69,6 +70,12 @@ class Pad:
     multiple_of: int = 1
     mask: bool = True
 
+    def __post_init__(self) -> None:
+        as_count("multiple_of", self.multiple_of, 1)
+        for extent in self.to if isinstance(self.to, tuple) else (self.to,):
+            if extent is not None:
+                as_count("to", extent, 0)
+
     def __call__(self, values: Sequence[Any]) -> Any:
         """Return tensors of one ndim and dtype in one tensor."""
         tensors = _tensors(values, "Pad")
@@ -111,6 +118,11 @@ class Ragged:
     def __call__(self, values: Sequence[Any]) -> RaggedBatch:
         """Return the values and where each begins."""
         tensors = _tensors(values, "Ragged")
+        if any(tensor.ndim == 0 for tensor in tensors):
+            raise with_hint(
+                InvalidInputError("Ragged needs values with an axis; found a scalar"),
+                "leave the collate function of this column out: scalars are stacked",
+            )
         lengths = [len(tensor) for tensor in tensors]
         offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
         rests = {tuple(tensor.shape[1:]) for tensor in tensors}

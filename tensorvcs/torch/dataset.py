@@ -21,6 +21,7 @@ from tensorvcs.errors import (
     TensorVCSError,
     with_hint,
 )
+from tensorvcs.torch.arguments import as_count, check_readable
 from tensorvcs.torch.buffers import FRESH_MEMORY
 from tensorvcs.torch.convert import to_torch, value_to_torch
 from tensorvcs.torch.identity import difference, identity_of
@@ -143,6 +144,7 @@ class TensorDataset(Dataset[Sample]):
         as_dict: bool = False,
         keys: Sequence[Key] | None = None,
     ) -> None:
+        check_readable(checkout)
         self.checkout = checkout
         self._is_single = isinstance(columns, str) and not as_dict
         names = [columns] if isinstance(columns, str) else columns
@@ -379,6 +381,8 @@ class TensorDataset(Dataset[Sample]):
                     f"a mask for {len(self)} samples has shape ({len(self)},), not {found.shape}"
                 )
             found = np.flatnonzero(found)
+        if found.ndim != 1:
+            raise InvalidInputError(f"places of a subset are a list, not {chosen!r:.80}")
         places = np.arange(len(self)).take(_places(found))
         made = copy(self)
         made._positions = {name: self._at(name, places) for name in self.columns}
@@ -417,6 +421,7 @@ class TensorDataset(Dataset[Sample]):
         where the one goes whose key hashes lowest; a new twin may take others with it.
         """
         names = [identical] if isinstance(identical, str) else list(identical)
+        seed = as_count("seed", seed)
         parts = split_places(self.key_hashes(), shares, seed, [self._twins(n) for n in names])
         return {name: self.subset(places) for name, places in parts.items()}
 

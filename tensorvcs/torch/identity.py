@@ -53,6 +53,8 @@ def difference(
     checkout: Checkout | EditableCheckout, then: Mapping[str, Any], now: Mapping[str, Any]
 ) -> str:
     """Tell what changed from the samples of a state to those of now, in a sentence or two."""
+    if not {"columns", "commit"} <= set(then):
+        return "it does not tell which"
     if then["columns"] != now["columns"]:
         return f"it read the columns {then['columns']}, and now {now['columns']} are read"
     if then["commit"] == now["commit"]:

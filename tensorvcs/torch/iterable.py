@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from tensorvcs.errors import InvalidInputError
+from tensorvcs.torch.arguments import as_count
 from tensorvcs.torch.loader import TensorLoader
 from tensorvcs.torch.state import Place
 
@@ -60,8 +61,7 @@ class IterableTensorDataset(IterableDataset[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the iterations to come."""
-        if epoch < 0:
-            raise InvalidInputError(f"epochs count from 0, not {epoch}")
+        epoch = as_count("epoch", epoch, 0)
         self._epoch.fill_(epoch)
         self._at, self._resumed_at = Place(epoch, 0), 0
 

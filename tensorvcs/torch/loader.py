@@ -9,13 +9,14 @@ from contextlib import closing
 from functools import partial
 from hashlib import blake2b
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
 from tensorvcs.checkout.editor import EditableCheckout
 from tensorvcs.errors import InvalidInputError, OtherDataError, with_hint
 from tensorvcs.torch.ahead import run_ahead
+from tensorvcs.torch.arguments import as_count, check_seconds
 from tensorvcs.torch.buffers import FRESH_MEMORY, Buffers, PinnedMemory
 from tensorvcs.torch.dataset import TensorDataset
 from tensorvcs.torch.making import VALID, BatchMaker
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from tensorvcs.torch.transforms import Transform
 
 _MAX_THREADS = 4
+
+Context = Literal["forkserver", "spawn", "fork"]
 
 Result = tuple["Sequence[Share]", "Made"]
 
@@ -126,7 +129,9 @@ class TensorLoader:
     Threads and processes end with the iteration, also when it is dropped in the middle; processes
     that may serve the next epoch end with the loader, or with `close`.
 
-    A loader is used by one thread. It may be pickled, and used in a forked child.
+    A loader is used by one thread. It may be pickled, and used in a forked child. Several
+    iterations may be under way where threads read; worker processes serve one, and an earlier one
+    that is taken up again raises StateError.
     """
 
     def __init__(
@@ -150,7 +155,7 @@ class TensorLoader:
         threads: int | None = None,
         prefetch: int = 2,
         workers: int = 0,
-        context: Literal["forkserver", "spawn", "fork"] = "forkserver",
+        context: Context = "forkserver",
         timeout: float | None = None,
         reuse_buffers: bool = True,
         pin_memory: bool = False,
@@ -163,12 +168,15 @@ class TensorLoader:
             raise InvalidInputError(f"drop_last and last={last!r} exclude each other")
         if last == "pad" and samples.layout_name == "value":
             raise InvalidInputError(f"{VALID} needs a tuple or a dict: give the columns as a list")
-        for name, number in (("threads", threads), ("prefetch", prefetch), ("workers", workers)):
-            if number is not None and number < 0:
-                raise InvalidInputError(f"{name} is not negative: {number}")
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        if context not in get_args(Context):
+            raise InvalidInputError(
+                f"context is one of {', '.join(get_args(Context))}, not {context!r}"
+            )
         self.dataset = samples
-        self.batch_size = batch_size
-        self.seed = seed
+        self.batch_size = as_count("batch_size", batch_size, 1)
+        self.seed = seed = as_count("seed", seed)
         self._ranks = (rank, world_size)
         self._last: Last = last or ("drop" if drop_last else "short")
         if isinstance(samples, Mix):
@@ -178,11 +186,13 @@ class TensorLoader:
         else:
             self._order = order_for(samples, shuffle, sampler)
         self._threads = (
-            min(_MAX_THREADS, len(os.sched_getaffinity(0))) if threads is None else threads
+            min(_MAX_THREADS, len(os.sched_getaffinity(0)))
+            if threads is None
+            else as_count("threads", threads, 0)
         )
-        self._prefetch = prefetch
+        self._prefetch = as_count("prefetch", prefetch, 0)
         self._timeout = timeout
-        self._device = None if device is None else torch.device(device)
+        self._device = None if device is None else _device_of(device)
         has_cuda = torch.cuda.is_available()
         self._pins = has_cuda and (pin_memory or getattr(self._device, "type", "") == "cuda")
         transforms = Transforms(transform or own_transform, batch_transform, collate)
@@ -198,7 +208,7 @@ class TensorLoader:
             marks_padding=self._last == "pad",
             repeats=sampler is not None or isinstance(samples, Mix),
         )
-        self._worker_options = (workers, context)
+        self._worker_options = (as_count("workers", workers, 0), context)
         self._workers: Workers | None = None
         self._data = samples.identity()
         self._next = self._place = Place(0, 0)
@@ -237,8 +247,7 @@ class TensorLoader:
         When a state was loaded in the middle of this very epoch, the iteration still goes on
         there.
         """
-        if epoch < 0:
-            raise InvalidInputError(f"epochs count from 0, not {epoch}")
+        epoch = as_count("epoch", epoch, 0)
         if epoch != self._next.epoch:
             self._next = Place(epoch, 0)
         self._place = self._next
@@ -467,6 +476,17 @@ def _samples_of(
             raise InvalidInputError("columns, keys and as_dict are those of the data set")
         return source, getattr(source, "transform", None)
     return TensorDataset(source, columns, as_dict=as_dict, keys=keys), None
+
+
+def _device_of(device: str | torch.device) -> torch.device:
+    """Return a device; raise InvalidInputError for one that torch does not know or has not here."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InvalidInputError(f"torch knows no device {device!r}") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise InvalidInputError(f"torch finds no CUDA here for the device {str(found)!r}")
+    return found
 
 
 def _make(plan: Plan, first: int, stop: int) -> Result:

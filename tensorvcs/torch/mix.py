@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,13 @@ import numpy as np
 import torch
 
 from tensorvcs.errors import InvalidInputError, with_hint
+from tensorvcs.torch.arguments import as_count
 from tensorvcs.torch.buffers import FRESH_MEMORY
 from tensorvcs.torch.convert import to_torch
 from tensorvcs.torch.order import key_of, permuted, permuted_each, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -58,6 +60,11 @@ class Mix:
     ) -> None:
         if not parts:
             raise InvalidInputError("a mix needs at least one part")
+        if not isinstance(parts, Mapping):
+            raise with_hint(
+                InvalidInputError(f"parts of a mix have names, not {parts!r:.80}"),
+                'such as {"day": (by_day, 3), "night": (by_night, 1)}',
+            )
         self.parts = {name: part for name, (part, _) in parts.items()}
         self.weights = {name: float(weight) for name, (_, weight) in parts.items()}
         self._members = list(self.parts.values())
@@ -69,9 +76,11 @@ class Mix:
         self._sizes = np.array([len(part) for part in self._members], np.int64)
         self._starts = np.cumsum(self._sizes) - self._sizes
         total = int(self._sizes.sum())
-        self.samples_per_epoch = total if samples_per_epoch is None else samples_per_epoch
-        if self.samples_per_epoch < 0:
-            raise InvalidInputError(f"samples_per_epoch is not negative: {samples_per_epoch}")
+        self.samples_per_epoch = (
+            total
+            if samples_per_epoch is None
+            else as_count("samples_per_epoch", samples_per_epoch, 0)
+        )
 
     def __len__(self) -> int:
         return int(self._sizes.sum())

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 class telling:  # noqa: N801
     """Add a note to an error that leaves the block; it goes on as it is.
 
+    Only StopIteration becomes a RuntimeError, as it does in a generator.
+
     Parameters
     ----------
     where : callable
@@ -32,5 +34,11 @@ class telling:  # noqa: N801
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None and isinstance(error, Exception):
-            error.add_note(f"in {self._where()}")
+        if not isinstance(error, Exception):
+            return
+        if isinstance(error, StopIteration):
+            # It would end the iteration as if there were no more batches; see PEP 479.
+            stopped = RuntimeError("StopIteration was raised by a transform")
+            stopped.add_note(f"in {self._where()}")
+            raise stopped from error
+        error.add_note(f"in {self._where()}")

@@ -7,6 +7,7 @@ from typing import Literal
 import torch.distributed
 
 from tensorvcs.errors import InvalidInputError
+from tensorvcs.torch.arguments import as_count
 
 
 def find_rank(
@@ -17,12 +18,12 @@ def find_rank(
     Raises
     ------
     InvalidInputError
-        One of the two is given without the other.
+        One of the two is given without the other, or is no whole number.
     """
     if (rank == "auto") != (world_size == "auto"):
         raise InvalidInputError("rank and world_size are given together, or neither")
     if rank != "auto" and world_size != "auto":
-        return rank, world_size
+        return as_count("rank", rank, 0), as_count("world_size", world_size, 1)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1

@@ -229,15 +229,23 @@ def diff_runs(repository: Repository, a: Run, b: Run) -> RunDifference:
 
 def _spans(run: Run) -> list[Span]:
     record = run.provenance
+    lacking = [name for name in ("seed", "order", "order_digest", "history") if name not in record]
+    if lacking:
+        raise with_hint(
+            InvalidInputError(
+                f"run {run.name!r} has no record of what a loader read: it lacks "
+                f"{', '.join(lacking)}"
+            ),
+            "record what TensorLoader.provenance() returns",
+        )
     try:
         int(record["seed"])
         dict(record["order"])
         str(record["order_digest"])
         return [Span(*map(int, span)) for span in record["history"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise with_hint(
-            InvalidInputError(f"run {run.name!r} has no record of what a loader read: {error!r}"),
-            "record what TensorLoader.provenance() returns",
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"the record of run {run.name!r} cannot be read: {error}"
         ) from error
 
 

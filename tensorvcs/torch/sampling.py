@@ -164,6 +164,11 @@ def order_for(samples: Sampled, shuffle: bool | Block, sampler: Sampler | None) 
                 InvalidInputError("a sampler and a block shuffle exclude each other"),
                 "leave out shuffle=: what a sampler draws is in random order",
             )
+        if not isinstance(sampler, Weighted | Balanced):
+            raise with_hint(
+                InvalidInputError(f"a sampler is Weighted or Balanced, not {sampler!r:.80}"),
+                "such as Balanced('labels')",
+            )
         return sampler.order_for(samples)
     if isinstance(shuffle, Block):
         return shuffle.order_for(samples)

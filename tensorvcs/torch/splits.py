@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorvcs.errors import InvalidInputError
+from tensorvcs.errors import InvalidInputError, with_hint
 from tensorvcs.torch.order import key_of, mixed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -40,7 +42,13 @@ def split_places(
     InvalidInputError
         Shares that are negative, or all 0.
     """
-    sizes = np.array(list(shares.values()), np.float64)
+    numbers = list(shares.values()) if isinstance(shares, Mapping) else None
+    if numbers is None or not all(isinstance(share, Real) for share in numbers):
+        raise with_hint(
+            InvalidInputError(f"shares of a split are numbers by name, not {shares!r}"),
+            'such as {"train": 0.9, "test": 0.1}',
+        )
+    sizes = np.array(numbers, np.float64)
     if not len(sizes) or not np.isfinite(sizes).all() or sizes.min() < 0 or sizes.sum() <= 0:
         raise InvalidInputError(f"shares of a split are not negative and not all 0: {shares}")
     words = mixed(hashes ^ np.uint64(key_of(seed)))

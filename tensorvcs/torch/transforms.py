@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from tensorvcs.errors import InvalidInputError
+from tensorvcs.torch.arguments import check_functions
 from tensorvcs.torch.collate import as_tensor, joined
 from tensorvcs.torch.notes import telling
 
@@ -85,8 +86,9 @@ class Transforms:
     collate: Collate | Mapping[str, Collate] | None = None
 
     def check(self, columns: Sequence[str]) -> None:
-        """Raise InvalidInputError when a column is named that is not read."""
-        for given in (self.sample, self.batch, self.collate):
+        """Raise InvalidInputError for a column that is not read, and for what cannot be called."""
+        for kind, given in self._kinds():
+            check_functions(kind, given)
             unknown = set(given) - set(columns) if isinstance(given, Mapping) else ()
             if unknown:
                 raise InvalidInputError(
@@ -107,13 +109,16 @@ class Transforms:
             kind: {name: spelled(function) for name, function in given.items()}
             if isinstance(given, Mapping)
             else spelled(given)
-            for kind, given in (
-                ("transform", self.sample),
-                ("batch_transform", self.batch),
-                ("collate", self.collate),
-            )
+            for kind, given in self._kinds()
             if given is not None
         }
+
+    def _kinds(self) -> list[tuple[str, Any]]:
+        return [
+            ("transform", self.sample),
+            ("batch_transform", self.batch),
+            ("collate", self.collate),
+        ]
 
     def apply(
         self,
@@ -149,7 +154,8 @@ class Transforms:
             else:
                 batch = layout(self._by_column(columns, random, name_of))
             if callable(self.batch):
-                batch = as_tensor(_call(self.batch, batch, rngs=Generators(random)))
+                with telling(partial(_first, "", name_of)):
+                    batch = as_tensor(_call(self.batch, batch, rngs=Generators(random)))
         return batch
 
     def _by_column(
@@ -173,7 +179,8 @@ class Transforms:
         if callable(self.sample):
             samples = _each(self.sample, samples, random, name_of, "")
         if callable(self.collate):
-            return self.collate(samples)
+            with telling(partial(_first, "", name_of)):
+                return self.collate(samples)
         if not samples:
             return samples
         with telling(partial(_first, "", name_of)):

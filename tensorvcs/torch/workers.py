@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from tensorvcs.errors import StateError, with_hint
 from tensorvcs.torch.buffers import FRESH_MEMORY
 
 if TYPE_CHECKING:
@@ -84,9 +85,27 @@ class Workers:
         )
 
     def run(self, requests: Iterator[Request]) -> Iterator[Made]:
-        """Yield the batches of requests, in their order."""
+        """Yield the batches of requests, in their order.
+
+        Raises
+        ------
+        StateError
+            Another run has begun: the processes work for that one.
+        """
         self._requests.pending = requests
-        yield from self._loader
+        results = iter(self._loader)
+        while True:
+            if self._requests.pending is not requests:
+                raise with_hint(
+                    StateError("this iteration ended when the loader began another"),
+                    "worker processes serve one at a time; use threads, or a second loader",
+                )
+            try:
+                made = next(results)
+            except StopIteration:
+                return
+            yield made
+            del made
 
     def close(self) -> None:
         """End the processes."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import multiprocessing
 from typing import TYPE_CHECKING, Any
 
 import tensorvcs as tv
 from tensorvcs.storage import garbage_site
+from tests.concurrency.processes import CONTEXT
 from tests.numbered_values import check_every_read, content_of
 from tests.property.repository_machine import edit_both
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests import model
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.property.repository_machine"])
 
 
 class Steps:

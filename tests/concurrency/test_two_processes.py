@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +34,10 @@ from tensorvcs.errors import (
 )
 from tests import model
 from tests.concurrency.stepped_worker import Worker
+from tests.numbered_values import KINDS
 from tests.property.repository_machine import (
     BRANCHES,
     EDITS,
-    KINDS,
     MEMORY,
     STRATEGIES,
     edit_both,
@@ -249,8 +250,9 @@ class TwoProcesses(RuleBasedStateMachine):
         if len(bases) != 1:
             return
         (base,) = (names[at] for at in bases)
-        contents = (self.content(commit) for commit in (base, ours, theirs))
-        merged = model.merge_contents(*contents, strategy)
+        merged = model.merge_contents(
+            self.content(base), self.content(ours), self.content(theirs), strategy
+        )
         try:
             made = self.workers[who].call("merge", source, into, strategy)
         except StagingLockedError as error:
@@ -387,16 +389,16 @@ def workers() -> Iterator[list[Worker]]:
         worker.kill()
 
 
+def take_turns(workers: list[Worker], options: settings) -> None:
+    machine: Any = partial(TwoProcesses, workers)
+    run_state_machine_as_test(machine, settings=options)
+
+
 def test_two_processes_take_turns(workers: list[Worker]) -> None:
-    run_state_machine_as_test(
-        lambda: TwoProcesses(workers),
-        settings=settings(max_examples=25, stateful_step_count=20),
-    )
+    take_turns(workers, settings(max_examples=25, stateful_step_count=20))
 
 
 @pytest.mark.slow
 def test_two_processes_take_thousands_of_turns(workers: list[Worker]) -> None:
-    run_state_machine_as_test(
-        lambda: TwoProcesses(workers),
-        settings=settings(settings.get_profile("nightly"), stateful_step_count=60, print_blob=True),
-    )
+    nightly = settings.get_profile("nightly")
+    take_turns(workers, settings(nightly, stateful_step_count=60, print_blob=True))

@@ -55,7 +55,10 @@ def test_a_clone_keeps_a_part(shell: Shell) -> None:
 
 def test_what_there_is_not(shell: Shell) -> None:
     with_pictures(shell)
-    assert shell.fails("gc", "--grace", "soon").startswith("Error: 'soon' is no length of time")
+    assert shell.fails("gc", "--grace", "soon", code=2) == (
+        "Error: Invalid value for '--grace': 'soon' is no length of time; "
+        "write 2w, 3d, 12h, 30min or 0\nHint: see 'tvcs gc --help'\n"
+    )
     assert shell.fails("gc", "--keep-bytes", "1GB").startswith(
         "Error: cannot keep only 1,000,000,000 bytes: no remote would give the others back"
     )

@@ -231,5 +231,8 @@ def test_json(shell: Shell) -> None:
 
 
 def test_empty_repository(shell: Shell) -> None:
-    assert shell.fails("log") == "Error: branch 'main' has no commits yet\n"
-    assert shell.fails("log", "--graph") == "Error: branch 'main' has no commits yet\n"
+    told = (
+        "Error: branch 'main' has no commits yet\n"
+        "Hint: 'tvcs commit -m MESSAGE' records the first\n"
+    )
+    assert shell.fails("log") == shell.fails("log", "--graph") == told

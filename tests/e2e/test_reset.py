@@ -88,7 +88,10 @@ def test_refused(shell: Shell) -> None:
     assert shell.fails("reset", "HEAD", "-c", "a", code=2) == (
         "Error: REV excludes --column and --key\nHint: see 'tvcs reset --help'\n"
     )
-    assert shell.fails("reset", "main") == "Error: branch 'main' has no commits yet\n"
+    assert shell.fails("reset", "main") == (
+        "Error: branch 'main' has no commits yet\n"
+        "Hint: 'tvcs commit -m MESSAGE' records the first\n"
+    )
     assert shell.fails("reset", "-k", "") == (
         "Error: a key pattern is empty; give a key, or '*' for all\n"
     )

@@ -97,8 +97,13 @@ def test_a_run_by_hand(shell: Shell) -> None:
     assert shell.ok("run", "diff", "by-hand", "one").splitlines()[0] == (
         "Which samples were seen is not in both records."
     )
+    assert shell.ok("run", "diff", "by-hand", "by-hand").splitlines()[1:] == [
+        "Nothing differs between their commits."
+    ]
     errors = shell.fails("run", "verify", "by-hand")
-    assert errors.startswith("Error: run 'by-hand' has no record of what a loader read")
+    assert errors.startswith(
+        "Error: run 'by-hand' has no record of what a loader read: it lacks seed, order, "
+    )
     record = json.loads((shell.folder / "p.json").read_text()) | {"order_digest": "0" * 32}
     (shell.folder / "q.json").write_text(json.dumps(record))
     shell.ok("run", "record", "false", "q.json")

@@ -101,4 +101,7 @@ def test_control_characters_of_others_are_spelled_out(shell: Shell) -> None:
 
 
 def test_nothing_to_show(shell: Shell) -> None:
-    assert shell.fails("show") == "Error: branch 'main' has no commits yet\n"
+    assert shell.fails("show") == (
+        "Error: branch 'main' has no commits yet\n"
+        "Hint: 'tvcs commit -m MESSAGE' records the first\n"
+    )

@@ -60,3 +60,12 @@ def test_unknown_branch(shell: Shell) -> None:
     assert shell.fails("switch", "main", "v1", code=2) == (
         "Error: REV goes with --create\nHint: see 'tvcs switch --help'\n"
     )
+
+
+def test_a_tag_is_no_branch(shell: Shell) -> None:
+    shell.commit({"a": 1}, "First")
+    shell.ok("tag", "v1")
+    assert shell.fails("switch", "v1") == (
+        "Error: no branch 'v1'\n"
+        "Hint: 'v1' is a tag; 'tvcs switch -c BRANCH v1' begins a branch there\n"
+    )

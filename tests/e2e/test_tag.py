@@ -32,7 +32,10 @@ def test_delete(shell: Shell) -> None:
 
 
 def test_refused(shell: Shell) -> None:
-    assert shell.fails("tag", "v1") == "Error: branch 'main' has no commits yet\n"
+    assert shell.fails("tag", "v1") == (
+        "Error: branch 'main' has no commits yet\n"
+        "Hint: 'tvcs commit -m MESSAGE' records the first\n"
+    )
     hint = "Hint: see 'tvcs tag --help'\n"
     cases = {
         ("-d", "-m", "x", "v1"): "--delete and --message exclude each other",

@@ -20,6 +20,7 @@ from tensorvcs.errors import (
     ColumnNotFoundError,
     EmptyPickError,
     MergeConflictError,
+    MergeInProgressError,
     NothingToCommitError,
     NothingToStashError,
     NothingToUndoError,
@@ -209,11 +210,19 @@ class State:
     staged_base: str | None = None
     stashes: tuple[Stashed, ...] = ()
     """The newest first."""
+    merging: tuple[str, str] | None = None
+    """A merge that waits: the commits that were ours and theirs when it began."""
+    is_decided: bool = False
+    """Whether it has no open conflicts any more."""
+
+    @property
+    def is_clean(self) -> bool:
+        return self.staged is None and self.merging is None
 
     @property
     def named(self) -> set[str]:
         """The commits that refs name."""
-        bases = [self.staged_base, *(stash.base for stash in self.stashes)]
+        bases = [self.staged_base, *(stash.base for stash in self.stashes), *(self.merging or ())]
         maps = (self.branches, self.tags, self.remote_branches)
         return {*(c for m in maps for c in m.values()), *(b for b in bases if b is not None)}
 
@@ -295,6 +304,8 @@ class RepositoryMachine(RuleBasedStateMachine):
         """The base and the content that an editor starts with."""
         if self.state.staged is not None:
             return self.state.staged_base, self.state.staged
+        if self.state.merging is not None:
+            return self.state.merging[0], self.content(self.state.merging[0])
         return self.head_commit, self.content(self.head_commit)
 
     def did(self, *states: State) -> None:
@@ -329,7 +340,8 @@ class RepositoryMachine(RuleBasedStateMachine):
     def clean_at(self, commit: str) -> State:
         """The current branch at a commit, and nothing staged."""
         branches = {**self.state.branches, self.state.head: commit}
-        return replace(self.state, branches=branches, staged=None, staged_base=None)
+        gone: dict[str, Any] = {"staged": None, "staged_base": None, "merging": None}
+        return replace(self.state, branches=branches, is_decided=False, **gone)
 
     def record(self, commit: tv.Commit, content: model.Content) -> None:
         self.commits[commit.id] = (content, commit.parents)
@@ -337,6 +349,7 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     # Edits
 
+    @precondition(lambda self: self.state.merging is None)
     @rule(steps=EDITS)
     def stage(self, steps: list[Any]) -> None:
         base, start = self.working()
@@ -345,6 +358,7 @@ class RepositoryMachine(RuleBasedStateMachine):
             check_every_read(co, content)
         self.did(self.staged_as(content, base))
 
+    @precondition(lambda self: self.state.merging is None)
     @rule(steps=EDITS)
     def fail_while_editing(self, steps: list[Any]) -> None:
         base, start = self.working()
@@ -363,6 +377,7 @@ class RepositoryMachine(RuleBasedStateMachine):
             assert after == self.staged_as(content, base)
         self.did(after)
 
+    @precondition(lambda self: self.state.merging is None)
     @rule(steps=EDITS)
     def commit(self, steps: list[Any]) -> None:
         base, start = self.working()
@@ -388,6 +403,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.record(commit, merged.content)
         self.did(staged, self.clean_at(commit.id))
 
+    @precondition(lambda self: self.state.merging is None)
     @rule(steps=EDITS)
     def amend(self, steps: list[Any]) -> None:
         base, start = self.working()
@@ -444,7 +460,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         if len(states) > 1:
             self.did(*states[1:])
 
-    @precondition(lambda self: self.state.staged is None and self.head_commit is not None)
+    @precondition(lambda self: self.state.is_clean and self.head_commit is not None)
     @rule(name=BRANCHES, here=EDITS, there=EDITS, strategy=STRATEGIES)
     def part_and_merge(self, name: str, here: list[Any], there: list[Any], strategy: str) -> None:
         """Let a branch and the current one grow apart, so that there is something to merge."""
@@ -453,7 +469,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.create_branch(name, self.state.head)
         self.transact(name, there)
         self.commit(here)
-        if self.state.staged is None:
+        if self.state.is_clean:
             self.merge_branch(name, strategy)
 
     # Names
@@ -503,8 +519,10 @@ class RepositoryMachine(RuleBasedStateMachine):
             self.repo.switch(name)
         except UncommittedChangesError:
             assert self.state.staged is not None
+        except MergeInProgressError:
+            assert self.state.merging is not None
         else:
-            assert self.state.staged is None
+            assert self.state.is_clean
             self.did(replace(self.state, head=name))
 
     @rule(number=st.integers(0, 3))
@@ -522,7 +540,7 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     # History
 
-    @precondition(lambda self: self.state.staged is None and len(self.sources) > 1)
+    @precondition(lambda self: self.state.is_clean and len(self.sources) > 1)
     @rule(data=st.data(), strategy=STRATEGIES)
     def merge(self, data: st.DataObject, strategy: Any) -> None:
         self.merge_branch(data.draw(st.sampled_from(sorted(self.sources))), strategy)
@@ -554,6 +572,59 @@ class RepositoryMachine(RuleBasedStateMachine):
             assert result.commit.parents == (ours, theirs)
         self.did(self.clean_at(result.commit.id))
 
+    @precondition(lambda self: self.state.is_clean and len(self.sources) > 1)
+    @rule(data=st.data())
+    def merge_and_keep_conflicts(self, data: st.DataObject) -> None:
+        branch = data.draw(st.sampled_from(sorted(self.sources)))
+        ours, theirs = self.head_commit, self.sources[branch]
+        if ours is None:
+            return
+        bases = self.merge_bases(ours, theirs)
+        if len(bases) != 1:
+            return
+        merged = self.merged(bases, ours, theirs, "fail")
+        if bases & {ours, theirs} or not merged.conflicts:
+            self.merge_branch(branch, "fail")
+            return
+        result = self.repo.merge(branch, keep_conflicts=True)
+        assert {(c.column, c.key) for c in result.open_conflicts} == merged.conflicts
+        staged = self.staged_as(merged.content, ours)
+        self.did(replace(staged, merging=(ours, theirs), is_decided=False))
+
+    @precondition(lambda self: self.state.merging is not None)
+    @rule(how=st.sampled_from(["ours", "theirs", "abort"]), finish=st.booleans())
+    def go_on_merging(self, how: Any, finish: bool) -> None:
+        waiting, merging = self.repo.merge_in_progress, self.state.merging
+        assert waiting is not None
+        assert merging is not None
+        ours, theirs = merging
+        assert (waiting.head.id, waiting.theirs.id) == merging
+        assert (waiting.open_count == 0) == self.state.is_decided
+        if how == "abort":
+            waiting.abort()
+            assert self.head_commit is not None
+            self.did(self.clean_at(self.head_commit))
+            return
+        if not self.state.is_decided:
+            assert waiting.resolve_all(how) == 0
+            merged = self.merged(self.merge_bases(ours, theirs), ours, theirs, how)
+            self.did(replace(self.staged_as(merged.content, ours), is_decided=True))
+        if not finish:
+            return
+        # The branch may have moved meanwhile.
+        head, (_, content) = self.head_commit, self.working()
+        assert head is not None
+        onto = model.merge_contents(self.content(ours), self.content(head), content, "fail")
+        try:
+            made = waiting.finish()
+        except MergeConflictError:
+            assert onto.conflicts
+            return
+        assert not onto.conflicts
+        assert made.parents == (head, theirs)
+        self.record(made, onto.content)
+        self.did(self.clean_at(made.id))
+
     def merge_bases(self, ours: str, theirs: str) -> set[str]:
         names = list(self.commits)
         numbers = {commit: at for at, commit in enumerate(names)}
@@ -561,10 +632,10 @@ class RepositoryMachine(RuleBasedStateMachine):
         return {names[at] for at in model.merge_bases(parents, numbers[ours], numbers[theirs])}
 
     def merged(self, bases: set[str], ours: str, theirs: str, strategy: str) -> model.Merged:
-        contents = (self.content(c) for c in (next(iter(bases)), ours, theirs))
-        return model.merge_contents(*contents, strategy)
+        base = self.content(next(iter(bases)))
+        return model.merge_contents(base, self.content(ours), self.content(theirs), strategy)
 
-    @precondition(lambda self: self.state.staged is None and self.head_commit is not None)
+    @precondition(lambda self: self.state.is_clean and self.head_commit is not None)
     @rule(data=st.data(), is_revert=st.booleans(), strategy=STRATEGIES)
     def pick(self, data: st.DataObject, is_revert: bool, strategy: Any) -> None:
         picked = self.drawn_commit(data)
@@ -625,9 +696,11 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     # Stashes
 
-    @precondition(lambda self: self.state.staged is not None or len(self.commits) % 3 == 0)
-    @rule()
-    def stash(self) -> None:
+    @precondition(lambda self: self.state.merging is None)
+    @rule(steps=EDITS)
+    def stash(self, steps: list[Any]) -> None:
+        if self.state.staged is None:
+            self.stage(steps)
         try:
             self.repo.stash()
         except NothingToStashError:
@@ -638,7 +711,33 @@ class RepositoryMachine(RuleBasedStateMachine):
         stashes = (stashed, *self.state.stashes)
         self.did(replace(self.state, stashes=stashes, staged=None, staged_base=None))
 
-    @precondition(lambda self: self.state.stashes)
+    @precondition(lambda self: self.state.staged is not None and self.state.merging is None)
+    @rule(name=NAMES, reset=st.booleans())
+    def take_back_one(self, name: str, reset: bool) -> None:
+        """Put the staged changes of one column aside, or drop them."""
+        base, after = self.working()
+        before = self.content(base)
+        if model.find_renames(before, after):
+            return
+        chosen, rest = dict(before), dict(after)
+        for one, other in ((chosen, after), (rest, before)):
+            one.pop(name, None)
+            if name in other:
+                one[name] = other[name]
+        try:
+            self.repo.reset(columns=name) if reset else self.repo.stash(columns=name)
+        except ColumnNotFoundError:
+            assert name not in before
+            assert name not in after
+            return
+        except NothingToStashError:
+            assert not reset
+            assert chosen == before
+            return
+        stashes = self.state.stashes if reset else (Stashed(base, chosen), *self.state.stashes)
+        self.did(replace(self.staged_as(rest, base), stashes=stashes))
+
+    @precondition(lambda self: self.state.stashes and self.state.merging is None)
     @rule(place=st.integers(0, 2), how=st.sampled_from(["pop", "pop", "apply", "drop"]))
     def take_stash(self, place: int, how: str) -> None:
         base, ours = self.working()
@@ -709,6 +808,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         assert {n: c.id for n, c in repo.branches.items()} == state.branches
         assert {n: c.id for n, c in repo.tags.items()} == state.tags
         assert repo.is_dirty == (state.staged is not None)
+        assert (repo.merge_in_progress is not None) == (state.merging is not None)
         bases = [stash.base for stash in repo.stashes]
         assert [base and base.id for base in bases] == [stash.base for stash in state.stashes]
 

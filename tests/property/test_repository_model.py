@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 import tensorvcs as tv
 from tensorvcs.errors import BranchNotFoundError, MergeConflictError, NonFastForwardError
@@ -47,6 +53,7 @@ class ExchangingMachine(RepositoryMachine):
     @rule(branch=BRANCHES, force=st.booleans())
     def push(self, branch: str, force: bool) -> None:
         self.begin_with_remote()
+        branch = branch if branch in self.state.branches else self.state.head
         commit, there = self.state.branches.get(branch), self.far_branches.get(branch)
         try:
             self.repo.push("far", branch, force)
@@ -138,15 +145,15 @@ class ExchangingMachine(RepositoryMachine):
                 assert self.repo.resolve(name).id == commit
 
 
-TestRepositories = ExchangingMachine.TestCase
-TestRepositories.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+def test_repositories_do_what_dicts_do() -> None:
+    run_state_machine_as_test(
+        ExchangingMachine, settings=settings(max_examples=50, stateful_step_count=25)
+    )
 
 
 @pytest.mark.slow
-class TestRepositoriesAtLength(ExchangingMachine.TestCase):
-    """Thousands of steps."""
-
-
-TestRepositoriesAtLength.settings = settings(
-    settings.get_profile("nightly"), stateful_step_count=60, print_blob=True
-)
+def test_repositories_do_what_dicts_do_for_thousands_of_steps() -> None:
+    nightly = settings.get_profile("nightly")
+    run_state_machine_as_test(
+        ExchangingMachine, settings=settings(nightly, stateful_step_count=60, print_blob=True)
+    )

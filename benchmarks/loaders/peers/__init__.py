@@ -43,6 +43,7 @@ PEERS: tuple[PeerSpec, ...] = (
     PeerSpec("tensor_loader", "TensorVCS, TensorLoader", is_ours=True, workers=(0,)),
     PeerSpec("tensor_dataset", "TensorVCS, TensorDataset under DataLoader", is_ours=True),
     PeerSpec("in_memory", "in-memory torch TensorDataset", reads_disk=False),
+    PeerSpec("in_memory_select", "in-memory tensors, index_select", reads_disk=False),
     PeerSpec("memmap", "numpy memmap under DataLoader"),
     PeerSpec("hdf5", "h5py"),
     PeerSpec("lmdb_values", "LMDB"),

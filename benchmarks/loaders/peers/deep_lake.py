@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import deeplake
-import numpy as np
-import torch
 from torch.utils.data import Dataset
 
-from benchmarks.loaders.peers.reading import batched
+from benchmarks.loaders.peers.reading import batched, own
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import torch
 
     from benchmarks.loaders.data import Images
 
@@ -40,6 +40,7 @@ class Rows(Dataset[Any]):
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._found: Any = None
         self._columns: Any = None
         self._count = len(deeplake.open_read_only(path))
 
@@ -48,13 +49,14 @@ class Rows(Dataset[Any]):
 
     def __getitem__(self, batch: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         if self._columns is None:
-            found = deeplake.open_read_only(self._path)
-            self._columns = (found["images"], found["labels"])
+            # Columns are of no use without the data set, so that is kept.
+            self._found = deeplake.open_read_only(self._path)
+            self._columns = (self._found["images"], self._found["labels"])
         low, high = batch[0], batch[-1] + 1
         in_order = high - low == len(batch) and batch == list(range(low, high))
         rows = slice(low, high) if in_order else batch
-        images, labels = (np.asarray(column[rows]) for column in self._columns)
-        return torch.from_numpy(images), torch.from_numpy(labels)
+        images, labels = (own(column[rows]) for column in self._columns)
+        return images, labels
 
 
 def open_loader(folder: Path, *, shuffle: bool, workers: int) -> Any:

@@ -33,7 +33,7 @@ def ingest(data: Images, folder: Path) -> None:
     repository = _repository(folder, exists=False)
     repository.init(user_name="Ada", user_email="ada@example.org", remove_old=True)
     checkout = repository.checkout(write=True)
-    columns = {"images": data.images, "labels": data.labels[:, None]}
+    columns: dict[str, Any] = {"images": data.images, "labels": data.labels[:, None]}
     for name, values in columns.items():
         column = checkout.add_ndarray_column(name, prototype=values[0], backend="10")
         column.update(dict(enumerate(values)))

@@ -1,7 +1,7 @@
 """Lance: a table with a list of fixed size a row; in order by its own data set, shuffled by take.
 
-Its ``SafeLanceDataset`` gives lists of Python numbers; this takes rows as it does, and hands the
-memory of Arrow to PyTorch.
+Its ``SafeLanceDataset`` gives lists of Python numbers; this takes rows as it does, and makes
+tensors of the memory of Arrow.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import lance
 import numpy as np
 import pyarrow as pa
-import torch
 from lance.torch.data import LanceDataset
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.loaders.peers.reading import BATCH_COUNT, batched
+from benchmarks.loaders.peers.reading import BATCH_COUNT, batched, own
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import torch
 
     from benchmarks.loaders.data import Images
 
@@ -49,12 +50,9 @@ class _Tensors:
         self._shape = shape
 
     def __call__(self, batch: Any, **_: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        # Memory of Arrow is not to be written to; tensors of it are as good for training.
-        images = batch["images"].flatten().to_numpy(zero_copy_only=False)
-        labels = batch["labels"].to_numpy(zero_copy_only=False)
-        pair = (np.require(array, requirements="W") for array in (images, labels))
-        found, numbers = map(torch.from_numpy, pair)
-        return found.view(-1, *self._shape), numbers
+        images = own(batch["images"].flatten().to_numpy(zero_copy_only=False))
+        labels = own(batch["labels"].to_numpy(zero_copy_only=False))
+        return images.view(-1, *self._shape), labels
 
 
 class Rows(Dataset[Any]):
@@ -64,7 +62,7 @@ class Rows(Dataset[Any]):
         self._path = path
         self._rows: Any = None
         found = lance.dataset(path)
-        self._count = found.count_rows()
+        self._count: int = found.count_rows()
         self._tensors = _Tensors(_shape(found))
 
     def __len__(self) -> int:

@@ -12,7 +12,8 @@ import torch
 # Its readers of vision data sets, which are not used here, import torchvision. The one on PyPI is
 # built with CUDA: beside the CPU build of torch its operators are missing, and importing it fails
 # where it describes two of them.
-_operators = torch.library.Library("torchvision", "DEF")
+_library: Any = torch.library.Library
+_operators = _library("torchvision", "DEF")
 for _name in ("nms", "qnms"):
     _operators.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -33,6 +35,15 @@ def batched(dataset: Sized, *, shuffle: bool, workers: int, **options: Any) -> D
 def with_workers(workers: int) -> dict[str, Any]:
     """Return the options of a DataLoader with workers that live from epoch to epoch."""
     return {"num_workers": workers, "persistent_workers": workers > 0}
+
+
+def own(array: Any) -> torch.Tensor:
+    """Return a tensor of an array that the training loop may write to.
+
+    Read-only arrays are views of what a library keeps; PyTorch demands memory that is not, and a
+    view that nobody has read yet would leave the reading to the loop.
+    """
+    return torch.from_numpy(np.require(array, requirements="W"))
 
 
 def versions(*names: str) -> str:

@@ -23,7 +23,7 @@ def version() -> str:
 def ingest(data: Images, folder: Path) -> None:
     repository = tv.init(folder, user_name="Ada Lovelace", user_email="ada@example.org")
     with repository.edit() as checkout:
-        columns = {"images": data.images, "labels": data.labels}
+        columns: dict[str, Any] = {"images": data.images, "labels": data.labels}
         for name, values in columns.items():
             column = checkout.add_ndarray_column(name, values.shape[1:], values.dtype)
             column.extend(values)

@@ -46,7 +46,7 @@ class _Collated:
         self._shape = shape
 
     def __call__(self, samples: list[tuple[bytes, bytes]]) -> tuple[torch.Tensor, torch.Tensor]:
-        pixels = np.frombuffer(bytearray(b"".join(pixels for pixels, _ in samples)), np.uint8)
+        pixels = np.stack([np.frombuffer(pixels, np.uint8) for pixels, _ in samples])
         labels = torch.tensor([int(label) for _, label in samples])
         return torch.from_numpy(pixels).view(-1, *self._shape), labels
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TENSORS = ("[!_]*/**/*",)
+# It runs threads, which a forked process would lack.
+FORKS = False
 RETRIED = ("onflict", "LogExists", "oncurrent")
 
 
@@ -62,6 +64,4 @@ class Reader:
         """Read rows one by one."""
         places = {str(key): at for at, key in enumerate(self._table["key"][:])}
         rows = self._table["row"]
-        return read_each(
-            keys, lambda key: np.asarray(rows[places[key]]) if key in places else None
-        )
+        return read_each(keys, lambda key: np.asarray(rows[places[key]]) if key in places else None)

@@ -42,11 +42,6 @@ def create(folder: Path) -> None:
     checkout.close()
 
 
-def unlock(folder: Path) -> None:
-    """Give back the writer lock of a dead process, as its manual says."""
-    _repository(folder).force_release_writer_lock()
-
-
 class Writer:
     """Write checkouts of the branch ``master``, one for each commit so that others have a turn."""
 
@@ -73,4 +68,4 @@ class Reader:
 
     def read(self, keys: Sequence[str]) -> dict[str, Any]:
         """Read rows one by one."""
-        return read_each(keys, lambda key: self._column.get(key))
+        return read_each(keys, self._column.get)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TENSORS = ("data/*",)
+# It runs threads, which a forked process would lack.
+FORKS = False
 RETRIED = ("onflict",)
 _COUNT = SHAPE[0] * SHAPE[1]
 _SCHEMA = pa.schema([("key", pa.string()), ("row", pa.list_(pa.uint8(), _COUNT))])

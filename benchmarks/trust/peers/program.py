@@ -1,9 +1,10 @@
 """Run the store of one system: ``python -m benchmarks.trust.peers.program MODULE COMMAND ...``.
 
-- ``version`` prints what is measured;
+- ``about`` prints what is measured, and which files hold its tensors;
 - ``create FOLDER`` makes an empty store;
-- ``write FOLDER WRITER FIRST COUNT`` commits versions and tells of each by a line, once the system
-  has said that it is done;
+- ``write FOLDER WRITER FIRST COUNT SECONDS`` waits for a line on standard input, commits versions,
+  and tells of each by a line once the system has said that it is done; a commit that lost a race
+  is tried again for so many seconds;
 - ``read`` reads stores: for each line ``{"folder": ..., "acks": [...]}`` on standard input it
   prints what it found of what was acknowledged.
 """
@@ -26,9 +27,8 @@ from benchmarks.trust.peers.rows import keys_of_commit, row_of
 
 # Versions that are opened to see whether what they were acknowledged with is in them.
 _VERSIONS = 12
-# A look that takes longer is stuck; an act that races or fails is tried again for so long.
-_LOOK_SECONDS = 60
-_RETRY_SECONDS = 60.0
+# A look that takes longer is stuck.
+_LOOK_SECONDS = 20
 
 
 def tell(**fields: Any) -> None:
@@ -37,15 +37,20 @@ def tell(**fields: Any) -> None:
     os.write(1, json.dumps(fields).encode() + b"\n")
 
 
-def write(store: Any, folder: Path, number: int, first: int, count: int) -> int:
+def write(store: Any, folder: Path, number: int, first: int, count: int, seconds: int) -> int:
     """Commit versions; an error that is no lost race ends the program."""
-    writer = store.Writer(folder, number)
+    try:
+        writer = store.Writer(folder, number)
+    except Exception as error:  # noqa: BLE001 (what a system raises is what is counted)
+        tell(failed=f"{type(error).__name__}: {error}"[:300])
+        return 1
     tell(ready=True)
+    sys.stdin.readline()
     retried = tuple(getattr(store, "RETRIED", ()))
     for at in range(first, first + count):
         keys = keys_of_commit(number, at)
         rows = {key: row_of(key) for key in keys}
-        deadline = time.monotonic() + _RETRY_SECONDS
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 version = writer.commit(rows)
@@ -89,6 +94,9 @@ def look(store: Any, folder: Path, acks: list[dict[str, Any]]) -> dict[str, Any]
         except Exception as error:  # noqa: BLE001 (what a system raises is what is counted)
             failed(where, error)
             continue
+        except BaseException as error:  # noqa: BLE001 (so Rust says that it panicked)
+            found["foreign"].append(f"{where}: {type(error).__name__}: {error}"[:200])
+            continue
         for key in keys:
             row = rows.get(key)
             if isinstance(row, Exception):
@@ -105,26 +113,38 @@ def look(store: Any, folder: Path, acks: list[dict[str, Any]]) -> dict[str, Any]
 
 
 def look_for_lines(store: Any) -> int:
-    """Answer each line on standard input; a child looks, since a look may end its process."""
+    """Answer each line on standard input.
+
+    A child looks, since a look may end its process; but where threads run already, which a child
+    would lack, this process looks itself, and whoever asked starts another when it ended.
+    """
+    answers = os.dup(1)
+    # Libraries print.
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+    faulthandler.disable()
     for line in sys.stdin:
         request = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            faulthandler.disable()
-            # A file descriptor of its own: libraries print to standard output.
-            silent = os.open(os.devnull, os.O_WRONLY)
-            answer = os.dup(1)
-            os.dup2(silent, 1)
-            os.dup2(silent, 2)
+
+        def answer(request: Any = request) -> None:
             signal.alarm(_LOOK_SECONDS)
             found = look(store, Path(request["folder"]), request["acks"])
-            os.write(answer, json.dumps(found).encode() + b"\n")
+            signal.alarm(0)
+            os.write(answers, json.dumps(found).encode() + b"\n")
+
+        if not getattr(store, "FORKS", True):
+            answer()
+            continue
+        child = os.fork()
+        if child == 0:
+            answer()
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if status:
             ended = os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)
             name = signal.Signals(ended).name if ended > 0 else f"exit {-ended}"
-            tell(foreign=[name], is_opened=True)
+            os.write(answers, json.dumps({"foreign": [name], "is_opened": True}).encode() + b"\n")
     return 0
 
 
@@ -132,14 +152,12 @@ def main(words: list[str]) -> int:
     """Do one command."""
     module, command, *rest = words
     store = importlib.import_module(f"benchmarks.trust.peers.{module}")
-    if command == "version":
-        print(store.version())
+    if command == "about":
+        tell(version=store.version(), tensors=store.TENSORS)
     elif command == "create":
         store.create(Path(rest[0]))
     elif command == "write":
         return write(store, Path(rest[0]), *map(int, rest[1:]))
-    elif command == "unlock":
-        store.unlock(Path(rest[0]))
     elif command == "read":
         return look_for_lines(store)
     return 0

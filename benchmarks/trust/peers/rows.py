@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 SHAPE = (64, 64)
-FIRST_COUNT = 64
+FIRST_COUNT = 256
 """Rows of the first commit of a writer; each later one adds one row."""
 SLOTS = 4096
 """Rows of one writer, where the place of a row must be known beforehand."""
@@ -20,13 +20,24 @@ WRITERS = 8
 
 def key_of(writer: int, place: int) -> str:
     """Return the key of a row."""
-    return f"{writer}/{place:04}"
+    return f"{writer}-{place:04}"
 
 
 def place_of(key: str) -> int:
     """Return where a row lies in an array that has room for the rows of all writers."""
-    writer, place = map(int, key.split("/"))
+    writer, place = map(int, key.split("-"))
     return writer * SLOTS + place
+
+
+def runs_of(rows: Mapping[str, np.ndarray]) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield rows whose places follow each other, stacked, with where they go."""
+    keys = sorted(rows, key=place_of)
+    first = 0
+    for at in range(1, len(keys) + 1):
+        if at == len(keys) or place_of(keys[at]) != place_of(keys[at - 1]) + 1:
+            low = place_of(keys[first])
+            yield slice(low, low + at - first), np.stack([rows[key] for key in keys[first:at]])
+            first = at
 
 
 def row_of(key: str) -> np.ndarray:

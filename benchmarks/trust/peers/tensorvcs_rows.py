@@ -52,6 +52,4 @@ class Reader:
 
     def read(self, keys: Sequence[str]) -> dict[str, Any]:
         """Read rows one by one."""
-        return read_each(
-            keys, lambda key: self._column[key] if key in self._column else None
-        )
+        return read_each(keys, self._column.get)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tensorvcs.errors import InvalidInputError, RepositoryExistsError, StorageError
-from tensorvcs.storage.durable import temporary_name
+from tensorvcs.storage import folder as folder_module
+from tensorvcs.storage.durable import lock_shared, remove_leftovers, temporary_name
 from tensorvcs.storage.folder import (
     Folder,
     create_folder,
@@ -83,3 +84,30 @@ def test_files_of_somebody_else_are_left_alone(tmp_path: Path, name: str) -> Non
     with pytest.raises(InvalidInputError, match="is not empty"):
         create_folder(tmp_path, bare=True)
     assert (tmp_path / name).read_bytes() == b"mine"
+
+
+def test_of_two_at_once_one_makes_it_and_the_other_is_told(tmp_path: Path) -> None:
+    def be_overtaken(_: Folder) -> None:
+        create_folder(tmp_path, bare=False, settings={"who": "the quicker one"})
+
+    with pytest.raises(RepositoryExistsError) as caught:
+        create_folder(tmp_path, bare=False, settings={"who": "the slower one"}, fill=be_overtaken)
+    assert caught.value.hint is not None
+    assert [entry.name for entry in tmp_path.iterdir()] == [".tensorvcs"]
+    assert "the quicker one" in (tmp_path / ".tensorvcs" / "config.json").read_text()
+
+
+def test_what_is_taken_for_a_leftover_before_it_is_locked_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[int] = []
+
+    def remove_first(descriptor: int) -> bool:
+        if not removed:
+            removed.append(remove_leftovers(tmp_path / ".tensorvcs"))
+        return lock_shared(descriptor)
+
+    monkeypatch.setattr(folder_module, "lock_shared", remove_first)
+    create_folder(tmp_path, bare=False)
+    assert removed == [1]
+    assert [entry.name for entry in tmp_path.iterdir()] == [".tensorvcs"]

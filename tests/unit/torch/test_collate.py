@@ -48,6 +48,15 @@ def test_ragged_batches() -> None:
         Ragged()([np.zeros((2, 3)), np.zeros((2, 4))])
 
 
+def test_what_cannot_be_padded_or_put_behind_each_other() -> None:
+    with pytest.raises(InvalidInputError, match="scalar"):
+        Ragged()([np.zeros((), np.float32)])
+    options: Any
+    for options in ({"multiple_of": 0}, {"to": -3}, {"to": (2, 1.5)}):
+        with pytest.raises(InvalidInputError):
+            Pad(**options)
+
+
 def test_stacks_and_lists() -> None:
     assert Stack()([np.zeros(3), np.ones(3)]).shape == (2, 3)
     with pytest.raises(InvalidInputError, match="several shapes") as found:

@@ -213,11 +213,45 @@ def test_blocks_weights_and_classes(checkout: tv.Checkout) -> None:
         {"batch_size": 8, "sampler": Weighted([-1.0] * COUNT)},
         {"batch_size": 8, "sampler": Balanced([1])},
         {"batch_size": 8, "sampler": Balanced("images")},
+        {"batch_size": 8, "sampler": "labels"},
+        {"batch_size": "8"},
+        {"batch_size": True},
+        {"batch_size": 8.5},
+        {"batch_size": 8, "seed": None},
+        {"batch_size": 8, "threads": 1.5},
+        {"batch_size": 8, "prefetch": None},
+        {"batch_size": 8, "workers": "2"},
+        {"batch_size": 8, "context": "thread"},
+        {"batch_size": 8, "timeout": 0},
+        {"batch_size": 8, "rank": "0", "world_size": "2"},
+        {"batch_size": 8, "device": "no such"},
+        {"batch_size": 8, "transform": 3},
+        {"batch_size": 8, "collate": {"images": "Pad"}},
     ],
 )
 def test_arguments_that_do_not_fit(checkout: tv.Checkout, options: Any) -> None:
     with pytest.raises(InvalidInputError):
         TensorLoader(checkout, BOTH, **options)
+
+
+def test_a_repository_is_no_checkout(repo: tv.Repository, checkout: tv.Checkout) -> None:
+    source: Any
+    for source in (repo, "pets", None, checkout["images"]):
+        with pytest.raises(InvalidInputError, match="come from a checkout") as found:
+            TensorLoader(source, batch_size=8)
+        assert "checkout(" in (found.value.hint or "")
+
+
+def test_numbers_of_numpy_are_plain_in_a_state(checkout: tv.Checkout) -> None:
+    count: Any = np.int64(8)
+    loader = TensorLoader(checkout, BOTH, batch_size=count, seed=count, rank=0, world_size=1)
+    loader.set_epoch(count)
+    state = json.loads(json.dumps(loader.state_dict()))
+    assert (state["seed"], state["epoch"]) == (8, 8)
+    for wrong in ("1", 1.5, -1):
+        epoch: Any = wrong
+        with pytest.raises(InvalidInputError, match="epoch"):
+            loader.set_epoch(epoch)
 
 
 def test_what_is_edited_has_no_commit(tmp_path: Path) -> None:
@@ -378,6 +412,8 @@ def test_a_state_refuses_another_order_and_what_is_no_state(checkout: tv.Checkou
     other = TensorLoader(checkout, BOTH, batch_size=8, seed=2)
     with pytest.raises(OtherDataError, match="columns"):
         other.load_state_dict(state)
+    with pytest.raises(OtherDataError, match="does not tell which"):
+        other.load_state_dict({**state, "data": {}})
 
 
 def test_provenance_tells_what_was_seen(repo: tv.Repository, checkout: tv.Checkout) -> None:
@@ -682,6 +718,58 @@ def test_an_error_in_a_worker_process_is_raised_here(checkout: tv.Checkout) -> N
         list(loader)
     assert "sample 'k037'" in str(found.value)
     loader.close()
+
+
+def stops_at_37(sample: Any) -> Any:
+    if int(sample[1]) == 37:
+        return next(iter(()))
+    return sample
+
+
+@pytest.mark.parametrize("options", [{"threads": 0}, {"threads": 2}, {"workers": 1}])
+def test_a_transform_that_stops_does_not_end_the_epoch(checkout: tv.Checkout, options: Any) -> None:
+    loader = TensorLoader(
+        checkout, BOTH, batch_size=20, transform=stops_at_37, context="fork", **options
+    )
+    with pytest.raises(RuntimeError, match="StopIteration") as found:
+        list(loader)
+    notes = getattr(found.value, "__notes__", [])
+    assert "sample 'k037'" in "".join([str(found.value), *notes])
+    assert loader.state_dict()["epoch"] == 0
+    loader.close()
+
+
+@pytest.mark.parametrize("kind", ["batch_transform", "collate"])
+def test_an_error_of_a_whole_batch_names_a_sample(checkout: tv.Checkout, kind: str) -> None:
+    options: Any = {kind: lambda _: 1 // 0}
+    loader = TensorLoader(checkout, BOTH, batch_size=20, shuffle=False, **options)
+    with pytest.raises(ZeroDivisionError) as found:
+        list(loader)
+    assert found.value.__notes__ == ["in the batch of sample 'k000'"]
+
+
+def test_iterations_of_one_loader_do_not_mix(checkout: tv.Checkout) -> None:
+    def epoch(number: int) -> list[int]:
+        other = TensorLoader(checkout, "labels", batch_size=3)
+        other.set_epoch(number)
+        return labels_of(other)
+
+    loader = TensorLoader(checkout, "labels", batch_size=3, threads=2)
+    first, second = iter(loader), iter(loader)
+    pairs = [(a.tolist(), b.tolist()) for a, b in zip(first, second, strict=True)]
+    assert [n for a, _ in pairs for n in a] == epoch(0)
+    assert [n for _, b in pairs for n in b] == epoch(1)
+
+    shared = TensorLoader(checkout, "labels", batch_size=3, workers=1, context="fork")
+    first = iter(shared)
+    taken = next(first).tolist()
+    second = iter(shared)
+    begun = next(second).tolist()
+    assert taken == epoch(0)[:3]
+    with pytest.raises(StateError, match="began another"):
+        list(first)
+    assert begun + labels_of(second) == epoch(1)
+    shared.close()
 
 
 def test_statistics_add_up(checkout: tv.Checkout) -> None:

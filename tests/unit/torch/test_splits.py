@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 SHARES = {"train": 0.8, "test": 0.2}
 
 
+@pytest.mark.parametrize("shares", [[0.8, 0.2], 0.8, {"train": "most"}])
+def test_shares_have_names_and_numbers(shares: Any) -> None:
+    with pytest.raises(InvalidInputError, match="numbers by name") as found:
+        split_places(np.zeros(3, np.uint64), shares, 0)
+    assert "train" in (found.value.hint or "")
+
+
 def test_words_of_keys_depend_on_the_key_alone() -> None:
     keys: list[Any] = [3, -3, 0, 2**63 - 1, "a", "ab", "a" * 8, "a" * 9, "é", "a" * 300, "3"]
     words = key_hashes(keys)
