@@ -66,7 +66,7 @@ from tensorvcs.errors import (
     UnmergedBranchError,
     with_hint,
 )
-from tensorvcs.history.ancestry import is_ancestor, merge_bases, walk
+from tensorvcs.history.ancestry import is_ancestor, merge_bases, read_commit, walk
 from tensorvcs.history.blaming.blamed import blame_column
 from tensorvcs.history.blaming.sample_history import sample_history
 from tensorvcs.history.commit import (
@@ -99,6 +99,7 @@ from tensorvcs.history.refs import (
     REMOTE_BRANCHES,
     STAGING,
     TAGS,
+    branch_commit,
     check_ref_name,
     current_branch,
     decode_ref,
@@ -340,8 +341,18 @@ def clone(
     with connected(url, options=options) as connection:
         head = branch or current_branch(connection.stores.refs)
         if branch is not None and connection.stores.refs.get(BRANCHES + branch) is None:
-            place = shown_url(url)
-            raise BranchNotFoundError(f"the repository at {place} has no branch {branch!r}")
+            there = ", ".join(
+                name.removeprefix(BRANCHES) for name in connection.stores.refs.items(BRANCHES)
+            )
+            raise with_hint(
+                BranchNotFoundError(f"the repository at {shown_url(url)} has no branch {branch!r}"),
+                f"branches there are: {there or 'none'}",
+            )
+        if columns is not None and connection.stores.refs.get(BRANCHES + head) is not None:
+            objects = connection.stores.objects
+            commit = branch_commit(objects, connection.stores.refs, head)
+            if commit is not None:
+                chosen.check_columns(read_snapshot(objects, read_commit(objects, commit).snapshot))
         if connection.bundle is not None:
             chosen = part_of_clone(connection.bundle, url, chosen)
     repository = _interrupted_clone(Path(path), url)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorvcs.errors import ColumnNotFoundError, InvalidInputError
+from tensorvcs.errors import ColumnNotFoundError, InvalidInputError, with_hint
 from tensorvcs.history.stored_values import inline_rows
 from tensorvcs.objects.key_patterns import KeyPatterns
 from tensorvcs.objects.keys import Keys
@@ -77,6 +77,11 @@ class Filter:
             raise InvalidInputError(
                 f"sample is {self.sample!r}; expected 'first', 'random' or 'stratified:COLUMN'"
             )
+        if self.sample != "first" and self.max_bytes is None:
+            raise with_hint(
+                InvalidInputError(f"sample is {self.sample!r}, and nothing says of how many bytes"),
+                "give max_bytes as well (--max-bytes 200MB)",
+            )
         if type(self.seed) is not int or not 0 <= self.seed < 2**64:
             raise InvalidInputError(f"seed is {self.seed!r}; expected 0 or more, in 64 bits")
         if self.depth is not None and (type(self.depth) is not int or self.depth < 1):
@@ -85,7 +90,7 @@ class Filter:
     @property
     def is_everything(self) -> bool:
         """Whether nothing is left out."""
-        return self == Filter(sample=self.sample, seed=self.seed)
+        return self == Filter(seed=self.seed)
 
     @cached_property
     def _patterns(self) -> KeyPatterns | None:
@@ -123,6 +128,12 @@ class Filter:
             return None
         return self._patterns.match(keys, nested=nested)
 
+    def check_columns(self, columns: Columns) -> None:
+        """Raise ColumnNotFoundError for a column of the filter that a version has not."""
+        for name in self.columns or ():
+            if name not in columns:
+                raise _no_column(name, columns)
+
     # What a budget is spent on
 
     def values_in_order(self, nodes: Nodes, columns: Columns) -> Iterator[NDArray[np.uint8]]:
@@ -149,9 +160,7 @@ class Filter:
             for name, state in columns.items()
             if self.takes_column(name) and not state.schema.is_inline and state.tree.count
         }
-        for name in self.columns or ():
-            if name not in columns:
-                raise _no_column(name, columns)
+        self.check_columns(columns)
         ranks: list[NDArray[np.float64]] = []
         digests: list[NDArray[np.uint8]] = []
         strata = self._strata(nodes, columns)

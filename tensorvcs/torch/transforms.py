@@ -18,7 +18,7 @@ import torch
 
 from tensorvcs.errors import InvalidInputError
 from tensorvcs.torch.arguments import check_functions
-from tensorvcs.torch.collate import as_tensor, joined
+from tensorvcs.torch.collate import AsList, Pad, Ragged, Stack, as_tensor, joined
 from tensorvcs.torch.notes import telling
 
 if TYPE_CHECKING:
@@ -89,6 +89,11 @@ class Transforms:
         """Raise InvalidInputError for a column that is not read, and for what cannot be called."""
         for kind, given in self._kinds():
             check_functions(kind, given)
+            for made in given.values() if isinstance(given, Mapping) else (given,):
+                if isinstance(made, type) and made in (Pad, Ragged, Stack, AsList):
+                    raise InvalidInputError(
+                        f"{kind} is {made.__name__}() or the like, not the class {made.__name__}"
+                    )
             unknown = set(given) - set(columns) if isinstance(given, Mapping) else ()
             if unknown:
                 raise InvalidInputError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tensorvcs as tv
 from tensorvcs.storage import garbage_site
 from tests.concurrency.processes import CONTEXT
-from tests.numbered_values import check_every_read, content_of
+from tests.numbered_values import check_every_read, content_of, kind_of
 from tests.property.repository_machine import edit_both
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class Steps:
         return edit_both(self.editor, [*steps, ("flush",)], start, base)
 
     def change_unflushed(self, key: str) -> None:
-        if "x" in self.editor and self.editor["x"].kind == "ndarray":
-            self.editor["x"].update({key: 1} if self.editor["x"].shape == () else {})
+        if "x" in self.editor and kind_of(self.editor["x"]) == "label":
+            self.editor["x"][key] = 1
 
     def commit(self) -> tuple[str, tuple[str, ...]]:
         made = self.editor.commit("edit")

@@ -140,7 +140,13 @@ def test_sources_that_are_none(shell: Shell) -> None:
     with_pictures(shell)
     assert shell.fails("clone", str(shell.folder), "x", "-b", "nope") == (
         f"Error: the repository at {shell.folder} has no branch 'nope'\n"
-        "Hint: 'tvcs branch' lists the branches\n"
+        "Hint: branches there are: main\n"
+    )
+    assert shell.fails("clone", str(shell.folder), "x", "--columns", "nope,images") == (
+        "Error: the version to clone has no column 'nope'; there are: images, labels\n"
+    )
+    assert shell.fails("clone", str(shell.folder), "x", "--sample", "random").endswith(
+        "Hint: give max_bytes as well (--max-bytes 200MB)\n"
     )
     assert not (shell.folder / "x").exists()
     errors = shell.fails("clone", str(shell.folder), "x", "--max-bytes", "much", code=2)

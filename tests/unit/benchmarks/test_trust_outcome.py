@@ -42,6 +42,13 @@ def test_a_run_that_cannot_go_on_is_stuck() -> None:
     assert counted(Reading(right=1), crashed="status -7").cell == "1 crashed"
 
 
+def test_a_store_may_refuse_only_where_files_were_harmed() -> None:
+    refused = Reading(errors={"ValueError": 1})
+    assert counted(refused, may_err=True).faults == 0
+    assert counted(refused).faults == 1
+    assert counted(Reading(right=1, wrong=1), may_err=True).faults == 1
+
+
 def test_the_tables() -> None:
     one = counted(Reading(right=1))
     other = Outcome("harm", "B")

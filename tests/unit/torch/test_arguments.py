@@ -10,7 +10,9 @@ import pytest
 pytest.importorskip("torch")
 
 from tensorvcs.errors import InvalidInputError
+from tensorvcs.torch import Pad
 from tensorvcs.torch.arguments import as_count, check_functions, check_seconds
+from tensorvcs.torch.transforms import Transforms
 
 
 def test_whole_numbers_are_plain() -> None:
@@ -44,3 +46,8 @@ def test_functions() -> None:
         check_functions("transform", 3)
     with pytest.raises(InvalidInputError, match="of column 'a' is a function"):
         check_functions("transform", {"a": None})
+    for given in (Pad, {"a": Pad}):
+        with pytest.raises(
+            InvalidInputError, match=r"collate is Pad\(\) or the like"
+        ):
+            Transforms(collate=given).check(["a"])
