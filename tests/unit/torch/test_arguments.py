@@ -50,4 +50,4 @@ def test_functions() -> None:
         with pytest.raises(
             InvalidInputError, match=r"collate is Pad\(\) or the like"
         ):
-            Transforms(collate=given).check(["a"])
+            Transforms(collate=given).check(["a"])  # type: ignore[arg-type]
