@@ -191,6 +191,18 @@ def lock_shared(descriptor: int) -> bool:
     return bool(os.fstat(descriptor).st_nlink)
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep others out who call this for the same folder; where there are no locks, nobody."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _leftover_prefix(path: Path) -> str:
     # Short enough that the whole is a legal name, whatever that of the file.
     return f".{path.name[:40]}."

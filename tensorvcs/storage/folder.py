@@ -19,6 +19,7 @@ from tensorvcs.errors import (
     with_hint,
 )
 from tensorvcs.storage.durable import (
+    alone_in,
     lock_shared,
     new_file,
     publish_folder,
@@ -121,31 +122,43 @@ def create_folder(
     if path.exists() and not path.is_dir():
         raise InvalidInputError(f"{path} is a file; a repository needs a folder")
     _check_no_repository(path)
-    if bare and not is_vacant(path, bare=True):
-        raise InvalidInputError(f"{path} is not empty; a bare repository needs an empty folder")
     made = _first_missing(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         if bare:
             # The folder stays the one that it is, since somebody may be in it.
             folder = Folder(path, is_bare=True)
-            _fill_folder(folder, settings or {}, fill)
-            with new_file(path / FORMAT_FILE) as write:
-                write(_format_of(bare=True))
+            with alone_in(path):
+                # Another process may have been quicker.
+                _check_no_repository(path)
+                if not is_vacant(path, bare=True):
+                    raise InvalidInputError(
+                        f"{path} is not empty; a bare repository needs an empty folder"
+                    )
+                _fill_bare(folder, settings or {}, fill)
         else:
             folder = Folder(path / FOLDER_NAME, is_bare=False)
             _build_folder(folder, settings or {}, fill)
         if made is not None:
             _sync_names(path, made)
     except OSError as error:
-        if bare:
-            _remove_begun(path)
-        else:
-            # Another process may have been quicker.
-            _check_no_repository(path)
+        # Another process may have been quicker.
+        _check_no_repository(path)
         _remove_empty(path, made)
         raise StorageError(f"cannot make a repository at {path}: {error}") from error
     return folder
+
+
+def _fill_bare(
+    folder: Folder, settings: Mapping[str, str], fill: Callable[[Folder], None] | None
+) -> None:
+    try:
+        _fill_folder(folder, settings, fill)
+        with new_file(folder.root / FORMAT_FILE) as write:
+            write(_format_of(bare=True))
+    except OSError:
+        _remove_begun(folder.root)
+        raise
 
 
 def _check_no_repository(path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 import tensorvcs as tv
 from tensorvcs.errors import NonFastForwardError, RefChangedError, RepositoryExistsError
 from tests.concurrency.processes import in_processes
@@ -16,21 +18,25 @@ if TYPE_CHECKING:
 PROCESSES, ROUNDS = 4, 4
 
 
-def _init(path: Path, wait: Callable[[], object]) -> bool:
+def _init(path: Path, bare: bool, wait: Callable[[], object]) -> bool:
     wait()
     try:
-        tv.init(path, "Ada", "ada@example.org").close()
+        tv.init(path, "Ada", "ada@example.org", bare=bare).close()
     except RepositoryExistsError:
         return False
     return True
 
 
-def test_one_of_many_makes_the_repository(tmp_path: Path) -> None:
-    assert sum(in_processes(_init, [(tmp_path,)] * 2 * PROCESSES)) == 1
+@pytest.mark.parametrize("bare", [False, True])
+def test_one_of_many_makes_the_repository(tmp_path: Path, bare: bool) -> None:
+    assert sum(in_processes(_init, [(tmp_path, bare)] * 2 * PROCESSES)) == 1
     with tv.open(tmp_path) as repo:
         assert repo.head == "main"
+        assert repo.is_bare == bare
         assert str(repo.user) == "Ada <ada@example.org>"
-    assert [entry.name for entry in tmp_path.iterdir()] == [".tensorvcs"]
+    expected = {"format.json", "config.json", "lmdb", "packs"} if bare else {".tensorvcs"}
+    assert {entry.name for entry in tmp_path.iterdir()} >= expected
+    assert bare or len(list(tmp_path.iterdir())) == 1
 
 
 def _push_until_it_goes(path: Path, number: int, wait: Callable[[], object]) -> list[str]:
