@@ -10,7 +10,7 @@ own then reads everything and compares it with what was stored (`probe`). What i
 - a **crash**: a read ended the process, or raised something that is no error of TensorVCS;
 - **unnoticed** damage: a read failed, and ``verify`` calls the repository sound.
 
-Where no file is harmed, but a process is killed, the power goes or the disk is full (`sudden_ends`),
-an error afterwards is a loss as well. ``python -m benchmarks.trust.compared`` does some of the harm
-to other systems too, with the same small store in each (`peers`).
+Where no file is harmed, but a process is killed, the power goes or the disk is full
+(`sudden_ends`), an error afterwards is a loss as well. ``python -m benchmarks.trust.compared`` does
+some of the harm to other systems too, with the same small store in each (`peers`).
 """

@@ -310,7 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n- {system.name}: {absence or system.about()[0]}", end="")
     print()
     ours = [outcome for outcome in outcomes if outcome.system == SYSTEMS[0].name]
-    return int(any(outcome.cell not in {"0", "–"} for outcome in ours))
+    return int(any(outcome.faults for outcome in ours))
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:

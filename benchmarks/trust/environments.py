@@ -98,8 +98,11 @@ def _interpreter(oldest: tuple[int, int]) -> str:
 def main() -> int:
     """Make the environments that are named, or those that are missing."""
     parser = argparse.ArgumentParser("python -m benchmarks.trust.environments")
-    parser.add_argument("names", nargs="*", choices=[*ENVIRONMENTS, []], metavar="NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ENVIRONMENTS)}")
     names = parser.parse_args().names or [name for name in ENVIRONMENTS if not python_of(name)]
+    for name in names:
+        if name not in ENVIRONMENTS:
+            parser.error(f"no environment is named {name!r}")
     failed = 0
     for name in names:
         print(f"making {FOLDER / f'trust-{name}'} ...", file=sys.stderr, flush=True)

@@ -52,6 +52,8 @@ class Outcome:
         Runs after which all could be read and was right.
     acked, refused : int
         Commits that were acknowledged; that ended with an error instead.
+    is_harmed : bool
+        Whether files were harmed.
     absence : str
         Why the system was not run, if it was not.
     examples : list of str
@@ -69,6 +71,7 @@ class Outcome:
     harmless: int = 0
     acked: int = 0
     refused: int = 0
+    is_harmed: bool = False
     absence: str = ""
     examples: list[str] = field(default_factory=list)
 
@@ -87,6 +90,7 @@ class Outcome:
         that nobody killed ended by what `crashed` names.
         """
         self.runs += 1
+        self.is_harmed |= may_err
         crash = crashed or ", ".join(reading.foreign)
         is_expected = bool(reading.right or reading.wrong or reading.missing or reading.errors)
         is_unreadable = is_expected and not reading.right and not reading.wrong
@@ -110,6 +114,12 @@ class Outcome:
             notes = "; ".join(filter(None, [crash, *reading.notes][:3]))
             # Some errors have many lines.
             self.examples.append(" ".join(f"{run}: {', '.join(happened_names)}: {notes}".split()))
+
+    @property
+    def faults(self) -> int:
+        """What no store may do; one may refuse to be read whose files were harmed."""
+        found = self.losses + self.wrong + self.crashes + self.stuck
+        return found if self.is_harmed else found + self.unreadable
 
     @property
     def cell(self) -> str:
