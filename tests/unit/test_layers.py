@@ -260,7 +260,10 @@ def test_packages_are_imported_where_they_belong(module: str) -> None:
 @pytest.mark.parametrize("module", [m for m in FILES if part_of(m) != "cli"])
 def test_the_library_imports_itself_lazily_only_for_optional_packages(module: str) -> None:
     """The root of the package may be lazy: it names what needs torch and HDF5."""
-    if module in {"tensorvcs", "tensorvcs.repository"} or part_of(module) in {"formats", "interchange"}:
+    if module in {"tensorvcs", "tensorvcs.repository"} or part_of(module) in {
+        "formats",
+        "interchange",
+    }:
         return
     lazy = [
         f"{module}:{imported.line} {imported.module}"

@@ -47,7 +47,5 @@ def test_functions() -> None:
     with pytest.raises(InvalidInputError, match="of column 'a' is a function"):
         check_functions("transform", {"a": None})
     for given in (Pad, {"a": Pad}):
-        with pytest.raises(
-            InvalidInputError, match=r"collate is Pad\(\) or the like"
-        ):
+        with pytest.raises(InvalidInputError, match=r"collate is Pad\(\) or the like"):
             Transforms(collate=given).check(["a"])  # type: ignore[arg-type]

@@ -61,9 +61,7 @@ def test_every_commit_and_every_value(repo: tv.Repository, story: Stories) -> No
     }
     assert (report.commits, report.skipped, report.missing, report.notes) == (6, 0, (), ())
     assert dict(report.branches) == dict(repo.branches)
-    assert repr(report) == (
-        "<HangarImport: 6 commits, 48 samples, 2 branches, 0 there before>"
-    )
+    assert repr(report) == ("<HangarImport: 6 commits, 48 samples, 2 branches, 0 there before>")
     assert repo.branches["master"]._repr_html_() in report._repr_html_()
     assert repo.head == "master"
     assert repo.verify().is_sound
