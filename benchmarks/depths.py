@@ -23,12 +23,12 @@ _CHANGED = 100
 def depths(setting: Setting) -> Iterator[Row]:
     """Clone the newest version of a history of labels, and of one of embeddings."""
     count, commits = setting.size(50_000, 2_000), setting.size(200, 20)
-    path = setting.folder / "labels"
+    path = setting.folder / "depths-labels"
     _labels(path, count, commits)
     what = f"--depth 1 of {commits} commits, each with {_CHANGED} of {count:,} labels"
     yield from _rows(setting, path, what)
     count, commits = setting.size(20_000, 500), 10
-    path = setting.folder / "embeddings"
+    path = setting.folder / "depths-embeddings"
     _embeddings(path, count, commits)
     what = f"--depth 1 of {commits} commits, each with all of {count:,} embeddings of 512 bytes"
     yield from _rows(setting, path, what)
