@@ -10,13 +10,14 @@ import click
 import numpy as np
 
 from tensorvcs import SampleChange
+from tensorvcs.display.counting import count_text
 from tensorvcs.display.text import value_text
 from tensorvcs.errors import ObjectNotFoundError
 from tensorvcs.objects.schema import MergePolicy
 
 from .documents import conflict_document, size_document, value_document
 from .samples import kind_text
-from .text import SHOWN_KEYS, count_text, key_text, printable
+from .text import SHOWN_KEYS, key_text, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

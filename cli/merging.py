@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import NoMergeInProgressError, with_hint
 
 from .commands.show import changes_of
 from .conflicts import conflict_table
 from .documents import commit_document, diff_document
-from .text import count_text, stat_lines, summary_text
+from .text import stat_lines, summary_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

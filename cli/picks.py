@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import MergeConflictError, with_hint
 
 from .arguments import to_pairs
 from .conflicts import conflict_table, takes_strategy
 from .documents import commit_document, conflict_document, diff_document
 from .merging import abort, finish, kept_lines
-from .text import count_text, stat_lines, summary_text
+from .text import stat_lines, summary_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.display.picture import difference_picture, picture_of, value_range
 from tensorvcs.display.terminal import picture_lines
 from tensorvcs.display.text import ArraySummary, value_text
 from tensorvcs.objects.dtype import dtype_name
 
-from .text import count_text, key_text, printable, size_text
+from .text import key_text, printable, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import re
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from tensorvcs.display.counting import count_text as count_text  # noqa: PLC0414
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import ObjectNotFoundError
 
 if TYPE_CHECKING:

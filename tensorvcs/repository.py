@@ -348,7 +348,7 @@ def clone(
                 BranchNotFoundError(f"the repository at {shown_url(url)} has no branch {branch!r}"),
                 f"branches there are: {there or 'none'}",
             )
-        if columns is not None and connection.stores.refs.get(BRANCHES + head) is not None:
+        if columns is not None:
             objects = connection.stores.objects
             commit = branch_commit(objects, connection.stores.refs, head)
             if commit is not None:

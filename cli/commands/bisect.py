@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tensorvcs
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import InvalidInputError, with_hint
 
 from ..arguments import prints
 from ..documents import commit_document, key_document
-from ..text import SHOWN_KEYS, commit_lines, count_text, key_text, printable, stat_lines
+from ..text import SHOWN_KEYS, commit_lines, key_text, printable, stat_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tensorvcs.display.counting import count_text
+
 from ..arguments import KEY_HELP, prints, typed_sample
 from ..documents import commit_document, identity_document, key_document
-from ..text import count_text, key_text, printable, summary_text
+from ..text import key_text, printable, summary_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,10 +8,11 @@ import click
 
 import tensorvcs
 from tensorvcs import Filter
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import RepositoryNotFoundError
 
 from ..arguments import prints
-from ..text import count_text, printable, size_text
+from ..text import printable, size_text
 from ..transfers import filter_options
 
 if TYPE_CHECKING:

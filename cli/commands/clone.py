@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 import tensorvcs
+from tensorvcs.display.counting import count_text
 
 from ..arguments import prints
-from ..text import count_text
 from ..transfers import depth_option, filter_options, service_options
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import ColumnNotFoundError
 
 from ..arguments import prints, to_shape
 from ..documents import schema_document
-from ..text import count_text
 
 if TYPE_CHECKING:
     from tensorvcs import Repository, Schema

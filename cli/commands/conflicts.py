@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import ColumnNotFoundError
 
 from ..arguments import prints
 from ..conflicts import open_conflict_document, open_lines
-from ..text import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import ColumnNotFoundError
 from tensorvcs.formats.exporting import export_from
 
 from ..arguments import KEY_HELP, prints, to_pairs, typed_key
-from ..text import count_text
 
 if TYPE_CHECKING:
     from tensorvcs import Checkout

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tensorvcs.display.counting import count_text
+
 from ..arguments import prints
-from ..text import count_text, size_text
+from ..text import size_text
 from ..transfers import filter_options, moved_document
 
 if TYPE_CHECKING:

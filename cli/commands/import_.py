@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.formats.importing import import_into
 
 from ..arguments import prints, to_pairs, to_size
-from ..text import count_text, printable
+from ..text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

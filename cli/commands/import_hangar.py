@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.formats.hangar import import_hangar
 
 from ..arguments import prints
-from ..text import count_text, key_text, printable
+from ..text import key_text, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import MergeConflictError, with_hint
 
 from ..arguments import prints, to_pairs
 from ..conflicts import conflict_table, decided_text, takes_strategy
 from ..documents import commit_document, conflict_document, diff_document
 from ..merging import abort, finish, kept_lines
-from ..text import count_text, stat_lines
+from ..text import stat_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tensorvcs.display.counting import count_text
+
 from ..arguments import prints
-from ..text import count_text, size_text
+from ..text import size_text
 
 if TYPE_CHECKING:
     from ..context import Caller

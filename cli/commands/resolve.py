@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
+from tensorvcs.display.counting import count_text
+
 from ..arguments import prints, typed_sample
 from ..merging import waiting_merge
-from ..text import count_text, key_text
+from ..text import key_text
 from ..value_files import value_of_file, value_of_text
 
 if TYPE_CHECKING:

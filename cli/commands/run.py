@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import InvalidInputError, StorageError
 
 from ..arguments import prints, to_pairs
 from ..documents import commit_document, diff_document, key_document, number_document
-from ..text import SHOWN_KEYS, count_text, printable, stat_lines, summary_text
+from ..text import SHOWN_KEYS, printable, stat_lines, summary_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

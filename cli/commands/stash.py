@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tensorvcs.display.counting import count_text
+
 from ..arguments import KEY_PATTERN_HELP, prints
 from ..documents import diff_document
-from ..text import SHOWN_KEYS, count_text, diff_lines, printable, stat_lines
+from ..text import SHOWN_KEYS, diff_lines, printable, stat_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import CorruptionError, with_hint
 
 from ..arguments import prints
 from ..documents import key_document
-from ..text import count_text, printable
+from ..text import printable
 
 if TYPE_CHECKING:
     from tensorvcs import Repair, TouchedSamples, VerifyReport

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import RevisionNotFoundError, UntrustedCommitError, with_hint
 
 from ..arguments import prints
 from ..signing import allowed_signers
-from ..text import count_text, printable
+from ..text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tensorvcs.display.counting import count_text
 from tensorvcs.errors import ColumnNotFoundError
 
 from ..arguments import KEY_HELP, prints, typed_key
 from ..documents import key_document, value_document
 from ..samples import kind_text, value_lines
-from ..text import SHOWN_KEYS, count_text, key_text
+from ..text import SHOWN_KEYS, key_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,6 @@ from tensorvcs.history.ancestry import read_commits
 from tensorvcs.history.difference.renames import find_renames
 from tensorvcs.history.snapshot import read_snapshot
 from tensorvcs.objects.commit import check_metadata
-from tensorvcs.objects.digest import CommitDigest
 from tensorvcs.objects.keys import check_key, composite_key, composite_prefix
 from tensorvcs.tree import cursor
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from tensorvcs.history.commit import Commit
     from tensorvcs.history.snapshot import Columns, ColumnState
+    from tensorvcs.objects.digest import CommitDigest
     from tensorvcs.storage.interfaces import ObjectStore
     from tensorvcs.tree.nodes import Nodes
 
@@ -81,13 +81,9 @@ def _aware(what: str, moment: object) -> dt.datetime:
 
 def _versions(objects: ObjectStore, commit: Commit) -> tuple[Columns, list[Columns]]:
     """Return the columns of a commit, and those of each parent; of a first commit one without."""
-    parents = read_commits(objects, _parents(commit))
+    parents = read_commits(objects, commit.object.parents)
     befores = [read_snapshot(objects, parent.snapshot) for parent in parents]
     return read_snapshot(objects, commit.object.snapshot), befores or [{}]
-
-
-def _parents(commit: Commit) -> list[CommitDigest]:
-    return [CommitDigest(bytes.fromhex(parent)) for parent in commit.parents]
 
 
 def _touches_key(objects: ObjectStore, nodes: Nodes, commit: Commit, key: Any) -> bool:
@@ -114,7 +110,7 @@ class _FollowedColumn:
         after, befores = _versions(self._objects, commit)
         names = self._names.pop(commit.digest, {self._column})
         is_changed = True
-        for parent, before in zip_longest(_parents(commit), befores):
+        for parent, before in zip_longest(commit.object.parents, befores):
             earlier = {name: self._name_before(before, after, name) for name in names}
             if parent is not None:
                 self._names.setdefault(parent, set()).update(earlier.values())

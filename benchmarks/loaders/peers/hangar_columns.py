@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import io
 from typing import TYPE_CHECKING, Any
 
 import hangar
@@ -25,7 +25,7 @@ def version() -> str:
 
 
 def _repository(folder: Path, *, exists: bool) -> Any:
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+    with contextlib.redirect_stdout(io.StringIO()):
         return Repository(str(folder), exists=exists)
 
 

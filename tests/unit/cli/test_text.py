@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.text import count_text, key_text, printable, size_text
+from cli.text import key_text, printable, size_text
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,3 @@ def test_control_characters_cannot_reach_the_terminal() -> None:
     assert printable("a\x1b[2Jb\x9b\u202ec\ufeff") == "a\\x1b[2Jb\\x9b\\u202ec\\ufeff"
     assert key_text("\x1b[2J").isprintable()
     assert key_text("\u202e").isprintable()
-
-
-def test_counts() -> None:
-    assert count_text(1, "sample") == "1 sample"
-    assert count_text(0, "sample") == "0 samples"
-    assert count_text(2000, "class", "classes") == "2,000 classes"
