@@ -11,8 +11,9 @@ import tensorvcs as tv
 from benchmarks.measuring import best_of, seconds_of
 from benchmarks.row import Row
 from benchmarks.setting import new_repository, random_batches, random_images
-from tensorvcs.storage import hdf5_tensors
-from tensorvcs.storage.mapped_pack import CheckedBlocks, MappedPack
+from tensorvcs.storage import pack_folder
+from tensorvcs.storage.checked_blocks import CheckedBlocks
+from tensorvcs.storage.mapped_pack import MappedPack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ def verified_reads(setting: Setting) -> Iterator[Row]:
 
     def first_read() -> float:
         # Maps are shared by all that is open in a process, and with them what was verified.
-        hdf5_tensors._MAPPED.clear()
+        pack_folder._MAPPED.clear()
         with tv.open(path) as opened:
             column = opened.checkout()["images"]
             column.read(everything[:1], out=out[:1])

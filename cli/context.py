@@ -11,10 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tensorvcs
-from tensorvcs.errors import InvalidInputError, RepositoryNotFoundError, StorageError, with_hint
+from tensorvcs.errors import (
+    CorruptionError,
+    InvalidInputError,
+    RepositoryNotFoundError,
+    StorageError,
+    with_hint,
+)
+from tensorvcs.storage.durable import alone_in, new_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _STANDARD_ERROR = 2
 COMMIT_TIME = "TENSORVCS_COMMIT_TIME"
@@ -47,18 +54,29 @@ class Caller:
     @contextmanager
     def repository(self) -> Iterator[tensorvcs.Repository]:
         """Open the repository for one command; it records in the name of the caller."""
-        if not self.directory.exists():
-            raise with_hint(
-                RepositoryNotFoundError(f"there is no folder {str(self.directory)!r}"),
-                "check the PATH behind -C",
-            )
+        self._check_directory()
         with tensorvcs.open(self.directory) as repo:
-            repo.record_as(self._user(repo.config), self.now)
+            repo.record_as(self._user_of(repo), self.now)
             if self.at_operation is None:
                 yield repo
                 return
             with repo.at_operation(self.at_operation) as past:
                 yield past
+
+    def recover(
+        self, *, dry_run: bool, progress: Callable[[int, int | None], None]
+    ) -> tensorvcs.RecoveryReport:
+        """Recover the repository of one command, which need not open."""
+        self._check_directory()
+        user = self._user({})
+        return tensorvcs.recover(self.directory, dry_run=dry_run, user=user, progress=progress)
+
+    def _check_directory(self) -> None:
+        if not self.directory.exists():
+            raise with_hint(
+                RepositoryNotFoundError(f"there is no folder {str(self.directory)!r}"),
+                "check the PATH behind -C",
+            )
 
     def now(self) -> dt.datetime:
         """Return the time that commits get, from `TENSORVCS_COMMIT_TIME` or the clock."""
@@ -73,6 +91,14 @@ class Caller:
                 "write it like 2026-01-31T12:00:00+01:00",
             ) from error
         return moment if moment.tzinfo is not None else moment.astimezone()
+
+    def _user_of(self, repo: tensorvcs.Repository) -> tensorvcs.Identity | None:
+        try:
+            settings = repo.config
+        except CorruptionError:
+            # What needs no settings goes on; whoever asks for the user reads them and is told.
+            return None
+        return self._user(settings)
 
     def _user(self, settings: dict[str, str]) -> tensorvcs.Identity | None:
         """Return who commits: the environment comes before the repository, before the user."""
@@ -143,17 +169,17 @@ class Caller:
 
     def set_user_setting(self, name: str, value: str | None) -> None:
         """Set one of the user's own settings, or remove it with None."""
-        settings = self.user_settings()
-        if value is None:
-            settings.pop(name, None)
-        else:
-            settings[name] = value
         file = self.user_settings_file
-        replacement = file.with_suffix(".new")
-        text = json.dumps(dict(sorted(settings.items())), indent=2, ensure_ascii=False)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            replacement.write_text(text + "\n", encoding="utf-8")
-            replacement.replace(file)
         except OSError as error:
             raise StorageError(f"cannot write {file}: {error}") from error
+        with alone_in(file.parent):
+            settings = self.user_settings()
+            if value is None:
+                settings.pop(name, None)
+            else:
+                settings[name] = value
+            text = json.dumps(dict(sorted(settings.items())), indent=2, ensure_ascii=False)
+            with new_file(file) as write:
+                write(f"{text}\n".encode())

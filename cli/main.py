@@ -74,6 +74,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Upkeep": {
         "verify": "Check every digest, link and checksum.",
         "verify-commit": "Check who signed a commit.",
+        "recover": "Make a new database of all that is left in a damaged one.",
         "stats": "Show counts and sizes.",
         "gc": "Drop what no branch, tag or stash reaches any more.",
         "repack": "Gather values into few packs, in the order in which they are read.",
@@ -94,6 +95,7 @@ EXIT_CODES = {
     "MissingDependencyError": 1,
     "RemoteError": 1,
     "TimedOutError": 1,
+    "WorkerError": 1,
 }
 """Of each category of errors of the library."""
 

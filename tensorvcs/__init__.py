@@ -31,12 +31,14 @@ from tensorvcs.history.operations import Operation
 from tensorvcs.history.runs import Run
 from tensorvcs.history.signatures import SignatureCheck
 from tensorvcs.maintenance.gc import GcReport
+from tensorvcs.maintenance.ref_witnesses import RefDecision
 from tensorvcs.maintenance.repack import RepackReport
 from tensorvcs.maintenance.repair import Repair
 from tensorvcs.maintenance.touched import TouchedSamples
 from tensorvcs.maintenance.verify import VerifyReport
 from tensorvcs.objects.commit import Identity
 from tensorvcs.objects.schema import Schema
+from tensorvcs.recovery import RecoveryReport, recover
 from tensorvcs.repository import Repository, clone, init, verify_bundle
 from tensorvcs.repository import open_repository as open  # noqa: A004
 from tensorvcs.signing.ed25519 import SshSigner
@@ -77,6 +79,8 @@ __all__ = [
     "MergeResult",
     "Operation",
     "PushResult",
+    "RecoveryReport",
+    "RefDecision",
     "RefMove",
     "RefTarget",
     "Remote",
@@ -99,5 +103,6 @@ __all__ = [
     "errors",
     "init",
     "open",
+    "recover",
     "verify_bundle",
 ]

@@ -21,7 +21,7 @@ from tensorvcs.storage.folder import FOLDER_NAME, open_folder
 from tensorvcs.storage.hdf5_tensors import Hdf5Tensors
 from tensorvcs.storage.interfaces import Stores
 from tensorvcs.storage.leases import Leases
-from tensorvcs.storage.lmdb_environment import LmdbEnvironment
+from tensorvcs.storage.lmdb_environment import open_existing
 from tensorvcs.storage.lmdb_objects import LmdbObjects
 from tensorvcs.storage.lmdb_refs import LmdbRefs
 from tensorvcs.storage.local_file import LocalFile
@@ -169,7 +169,7 @@ def _open_path(path: Path) -> Connection:
             RepositoryNotFoundError(f"there is no repository at {place}"),
             f"name the folder that holds {FOLDER_NAME}, or a bare repository",
         )
-    environment = LmdbEnvironment(folder.lmdb_folder)
+    environment = open_existing(folder.lmdb_folder)
     tensors = Hdf5Tensors(folder.root, environment)
     leases = Leases(folder.leases_folder, environment)
     stores = Stores(

@@ -65,13 +65,15 @@ Grouped by what the caller does next::
     │   ├── SlabChecksumError
     │   ├── PackDamagedError
     │   └── ObjectDamagedError
-    ├── StorageError (OSError)           the disk said no: free space, check permissions, retry
+    ├── StorageError (OSError)           the disk said no: check permissions, retry
+    │   └── DiskFullError                free space, then try again: nothing was changed
     ├── UnsupportedFormatError           upgrade or migrate
     ├── MissingDependencyError           install the extra
     ├── RemoteError                      retry later
     │   ├── ConnectionLostError          nobody answers, or the line was cut
     │   └── AccessDeniedError            the remote wants a token, or another one
-    └── TimedOutError (TimeoutError)     wait longer, or find what hangs
+    ├── TimedOutError (TimeoutError)     wait longer, or find what hangs
+    └── WorkerError                      mend what a worker process runs, or its memory
 """
 
 from __future__ import annotations
@@ -95,7 +97,20 @@ def _rebuild(cls: type[TensorVCSError], values: dict[str, Any], hint: str | None
 class TensorVCSError(Exception):
     """Root of the tree: fields that say what happened, and a hint for the next step."""
 
-    hint: str | None = None
+    _hint: str | None = None
+
+    @property
+    def hint(self) -> str | None:
+        """What to do next; a traceback shows it as a note."""
+        return self._hint
+
+    @hint.setter
+    def hint(self, hint: str | None) -> None:
+        if self._hint is not None:
+            self.__notes__.remove(f"Hint: {self._hint}")
+        self._hint = hint
+        if hint is not None:
+            self.add_note(f"Hint: {hint}")
 
     def describe(self) -> str:
         """Return the sentence that says what happened to which object, with the numbers."""
@@ -507,6 +522,11 @@ class StorageError(TensorVCSError, OSError):
 
 
 @dataclass(eq=False)
+class DiskFullError(StorageError):
+    """There is no room for a write, on the disk or in a quota; `problem` says where."""
+
+
+@dataclass(eq=False)
 class UnsupportedFormatError(TensorVCSError):
     """The repository, or a record in it, has a format this version does not know."""
 
@@ -561,6 +581,16 @@ class TimedOutError(TensorVCSError, TimeoutError):
         return self.problem
 
     __str__ = TensorVCSError.__str__
+
+
+@dataclass(eq=False)
+class WorkerError(TensorVCSError):
+    """A worker process of a loader ended, or raised or made what cannot be sent from it."""
+
+    problem: str
+
+    def describe(self) -> str:
+        return self.problem
 
 
 def _shorten(key: object, limit: int = 80) -> str:

@@ -133,18 +133,19 @@ from tensorvcs.signing.signer import check_signer
 from tensorvcs.storage.durable import new_file
 from tensorvcs.storage.folder import (
     Folder,
+    changing_settings,
     create_folder,
     find_folder,
     is_vacant,
     open_folder,
     read_settings,
-    write_settings,
 )
+from tensorvcs.storage.format_file import format_problems, mend_format
 from tensorvcs.storage.garbage_site import GarbageSite
 from tensorvcs.storage.hdf5_tensors import Hdf5Tensors
 from tensorvcs.storage.interfaces import ObjectStore, RefChange, RefStore, Stores, TensorStore
 from tensorvcs.storage.leases import Leases
-from tensorvcs.storage.lmdb_environment import LmdbEnvironment
+from tensorvcs.storage.lmdb_environment import LmdbEnvironment, open_existing
 from tensorvcs.storage.lmdb_objects import LmdbObjects
 from tensorvcs.storage.lmdb_refs import LmdbRefs
 from tensorvcs.storage.lock import StagingLock
@@ -421,7 +422,7 @@ class Repository:
 
     def __init__(self, folder: Folder, at_operation: int | None = None) -> None:
         self._folder = folder
-        environment = LmdbEnvironment(folder.lmdb_folder)
+        environment = open_existing(folder.lmdb_folder)
         self._environment = environment
         self._tensors = Hdf5Tensors(folder.root, environment)
         self._objects = LmdbObjects(environment)
@@ -533,15 +534,14 @@ class Repository:
         if value is not None and not (isinstance(value, str) and is_unicode(value)):
             raise InvalidInputError(f"the value of option {name!r} is no text: {value!r}")
         self._check_present()
-        settings = read_settings(self._folder)
-        if value is None:
-            settings.pop(name, None)
-        else:
-            if name in ("user.name", "user.email"):
-                probe = {"user.name": "x", "user.email": "x", name: value}
-                Identity(probe["user.name"], probe["user.email"])
-            settings[name] = kept_value(name, value)
-        write_settings(self._folder, settings)
+        with changing_settings(self._folder) as settings:
+            if value is None:
+                settings.pop(name, None)
+            else:
+                if name in ("user.name", "user.email"):
+                    probe = {"user.name": "x", "user.email": "x", name: value}
+                    Identity(probe["user.name"], probe["user.email"])
+                settings[name] = kept_value(name, value)
         self._use_promisor()
 
     def record_as(
@@ -766,6 +766,22 @@ class Repository:
         self._check_clean("switch branches")
         change = RefChange(HEAD, refs.get(HEAD), encode_symbolic_ref(BRANCHES + name))
         self._move([change], "switch", f"from {self.head} to {name}")
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """Keep what no branch or tag reaches yet until the block ends: `gc` drops nothing.
+
+        For work of several steps, such as commits of `edit_detached` with `place_branches` behind
+        them. A `gc` beside it raises WorkInProgressError when the block does not end in time.
+
+        Raises
+        ------
+        StorageError
+            The folder cannot be written, or its file system has no locks.
+        """
+        self._check_open()
+        with self._leases.work():
+            yield
 
     def place_branches(
         self, targets: Mapping[str, str | Commit], *, description: str, head: str | None = None
@@ -1982,14 +1998,15 @@ class Repository:
         Nothing is asked of the remote; `check_remote` does that.
         """
         check_remote_name(name)
-        if name in self.remotes:
-            place = self.remotes[name].shown_url
-            raise RemoteExistsError(f"remote {name!r} exists already, at {place}")
         chosen = Filter() if part is None else part
         place = resolve_url(check_url(os.fspath(url) if isinstance(url, os.PathLike) else url))
         is_promisor = lazy and not chosen.is_everything
         remote = Remote(name, place, chosen, is_promisor, kept_options(options or {}))
-        write_settings(self._folder, {**self.config, **remote.to_settings()})
+        with changing_settings(self._folder) as settings:
+            present = read_remotes(settings).get(name)
+            if present is not None:
+                raise RemoteExistsError(f"remote {name!r} exists already, at {present.shown_url}")
+            settings.update(remote.to_settings())
         self._use_promisor()
         return remote
 
@@ -2015,10 +2032,9 @@ class Repository:
         """Forget a remote and its remote branches; raise RemoteNotFoundError when unknown."""
         self._remote(name)
         stores = self._check_open()
-        settings = self.config
-        for key in remote_settings(settings, name):
-            del settings[key]
-        write_settings(self._folder, settings)
+        with changing_settings(self._folder) as settings:
+            for key in remote_settings(settings, name):
+                del settings[key]
         with stores.transaction():
             seen = stores.refs.items(f"{REMOTE_BRANCHES}{name}/")
             changes = [RefChange(full, value, None) for full, value in seen.items()]
@@ -2130,12 +2146,12 @@ class Repository:
             )
         if part != known.filter:
             # Last, so that what was cut off is known to lack something.
-            settings = self.config
-            for name in ("filter", "promisor"):
-                settings.pop(f"remote.{remote}.{name}", None)
             is_promisor = known.is_promisor and not part.is_everything
             changed = replace(known, filter=part, is_promisor=is_promisor)
-            write_settings(self._folder, settings | changed.to_settings())
+            with changing_settings(self._folder) as settings:
+                for name in ("filter", "promisor"):
+                    settings.pop(f"remote.{remote}.{name}", None)
+                settings.update(changed.to_settings())
             self._use_promisor()
         self._upkeep()
         return result
@@ -2571,6 +2587,7 @@ class Repository:
         self,
         revision: str | Commit | None = None,
         *,
+        repair: bool = False,
         repair_from: str | None = None,
         progress: Shown[Counted] = None,
     ) -> VerifyReport:
@@ -2580,9 +2597,12 @@ class Repository:
         ----------
         revision : str or Commit, optional
             Only what this revision reaches; everything when omitted.
+        repair : bool
+            Mend first what needs no other repository: the format file from its copy, or the copy
+            from it. Otherwise they are only reported.
         repair_from : str, optional
             A remote by its name, a URL or a path: what is damaged or lost here and there is
-            whole there is brought back first. Refs are never changed.
+            whole there is brought back first, after a `repair`. Refs are never changed.
         progress : callable or True, optional
             Called with the number of commits checked so far, and None. True draws a bar.
 
@@ -2611,7 +2631,7 @@ class Repository:
         stores = replace(self._receiving_stores(), tensors=tensors)
         nodes = Nodes(stores.objects)
         if revision is not None:
-            if repair_from is not None:
+            if repair or repair_from is not None:
                 raise InvalidInputError("a repair is of the whole repository, not of a revision")
             commit = self._resolve_any(revision)
             with count_progress(progress, "Verifying") as count:
@@ -2627,6 +2647,7 @@ class Repository:
         if repair_from is not None:
             with count_progress(progress, "Repairing") as count:
                 return self._repair(stores, nodes, repair_from, count)
+        mended = self._mend_files() if repair else None
         starts, snapshots, problems, may_be_partial = self._verification_starts(stores)
         with count_progress(progress, "Verifying") as count:
             report = verify_repository(
@@ -2640,13 +2661,38 @@ class Repository:
                 progress=count,
             )
         report.value_count = self._tensors.stats().value_count
+        if mended is not None:
+            report.repair = Repair("", files=mended)
         return report
+
+    def _mend_files(self) -> list[str]:
+        """Write the files anew that have a copy; return their names."""
+        self._check_present()
+        try:
+            return mend_format(self._folder.root)
+        except CorruptionError:
+            # Neither is left to mend the other from, which is reported with the rest.
+            return []
+
+    def _verify_links(self) -> VerifyReport:
+        """Check all that refs reach, without a look into the packs but for their directories."""
+        stores = self._receiving_stores()
+        starts, snapshots, problems, may_be_partial = self._verification_starts(stores)
+        return verify_repository(
+            stores,
+            Nodes(stores.objects),
+            starts,
+            snapshots,
+            allow_absent=may_be_partial,
+            problems=problems,
+        )
 
     def _verification_starts(
         self, stores: Stores
     ) -> tuple[dict[str, CommitDigest], dict[str, SnapshotDigest], list[Problem], bool]:
         """Return all that is to be kept, what of it cannot be, and whether this may be partial."""
         starts, problems = ref_commits(stores)
+        problems += format_problems(self._folder.root)
         snapshots: dict[str, SnapshotDigest] = {}
         try:
             self.remotes  # noqa: B018 (read to see whether they can be)
@@ -2692,6 +2738,7 @@ class Repository:
         tensors, objects = self._tensors, LmdbObjects(self._environment)
         known = self.remotes.get(place) or Remote("repair", resolve_url(check_url(place)))
         with self._connected(known) as connection, self._leases.work():
+            mended_files = self._mend_files()
             rescue = Rescue([(known.name, lambda: connection.stores)])
 
             def mend_packs(repair: Repair) -> tuple[list[bytes], list[bytes]]:
@@ -2724,6 +2771,7 @@ class Repository:
             )
             if report.repair is not None:
                 report.repair.object_count += mended_tag_count
+                report.repair.files += mended_files
         report.value_count = tensors.stats().value_count
         return report
 

@@ -93,6 +93,11 @@ def pack_files(folder: Path) -> list[Path]:
     return sorted((folder / "packs").glob("*.h5"))
 
 
+def is_whole(store: Hdf5Tensors) -> bool:
+    """Tell whether nothing is damaged and no file is there that the index does not know."""
+    return not list(store.verify()) and len(pack_files(store.folder)) == store.stats().pack_count
+
+
 def flip_bit(path: Path, offset: int) -> None:
     """Flip one bit of a file."""
     with path.open("r+b") as file:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from benchmarks.trust.tiny import Tiny
 
 PAGE_NBYTES = 4096
+HEAD_NBYTES = 152
+"""Of a head page of LMDB, what has a meaning."""
+
 _LMDB = ".tensorvcs/lmdb/data.mdb"
 
 
@@ -58,13 +61,19 @@ class Trial:
         """Return the random numbers of one tally: the same for the same seed."""
         return random.Random(f"{self.seed} {name}")
 
-    def harmed(self, act: Callable[[Path], object]) -> Reading:
-        """Harm a fresh copy and return what can be read of it."""
+    def harmed(self, act: Callable[[Path], object], *, recovers: bool = False) -> Reading:
+        """Harm a fresh copy and return what can be read of it.
+
+        With `recovers` what is not whole is recovered and looked at again.
+        """
         copy = self.folder / "copy"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self.tiny.path, copy)
         act(copy)
-        return self.probe.look(copy)
+        reading = self.probe.look(copy)
+        if recovers and not reading.is_whole:
+            reading.recovered = self.probe.look(copy, recovers=True)
+        return reading
 
     def file(self, name: str) -> str:
         """Return the path in a repository of a pack, by what it holds, or of another file."""
@@ -100,30 +109,41 @@ def lmdb_bit_flips(trial: Trial) -> Iterator[Tally]:
     """Flip one bit in the LMDB file, behind its two head pages; then in the heads of its pages.
 
     The page at the root of a tree holds the only way to its records: a reader that cannot begin
-    says so, and the run counts as told and not as unreadable.
+    says so, and ``recover`` finds them on their own pages.
     """
-    yield _flips(
-        trial, "bit flips, LMDB file", _LMDB, first=2 * PAGE_NBYTES, may_be_unreadable=True
-    )
+    yield _flips(trial, "bit flips, LMDB file", _LMDB, first=2 * PAGE_NBYTES)
     tally = Tally("bit flips, page heads of LMDB")
     drawn = trial.random(tally.experiment)
     for at in spread(drawn, trial.size(_LMDB) - 2 * PAGE_NBYTES, trial.run_count):
         page = 2 + at // PAGE_NBYTES
         place, bit = page * PAGE_NBYTES + drawn.randrange(96), drawn.randrange(8)
-        reading = trial.harmed(lambda copy, p=place, b=bit: harm.flip_bit(copy / _LMDB, p, b))  # type: ignore[misc]
+        reading = trial.harmed(
+            lambda copy, p=place, b=bit: harm.flip_bit(copy / _LMDB, p, b),  # type: ignore[misc]
+            recovers=True,
+        )
         run = f"page {page}, byte {place % PAGE_NBYTES}, bit {bit}"
-        tally.add(run, reading, may_be_unreadable=True)
+        tally.add(run, reading)
     yield tally
 
 
 def root_bit_flips(trial: Trial) -> Iterator[Tally]:
-    """Flip one bit where a reader begins: the format file, and the two head pages of LMDB.
+    """Flip one bit where a reader begins: the format file or its copy, the head pages of LMDB.
 
-    A reader that cannot begin says so; such a run counts as told and not as unreadable.
+    Of the head pages: a reader that cannot begin says so, and ``recover`` does without them.
     """
-    for name, file in (("format file", ".tensorvcs/format.json"), ("head pages of LMDB", _LMDB)):
-        size = min(trial.size(file), 2 * PAGE_NBYTES)
-        yield _flips(trial, f"bit flips, {name}", file, stop=size, may_be_unreadable=True)
+    yield _flips(trial, "bit flips, format file", ".tensorvcs/format.json")
+    yield _flips(trial, "bit flips, copy of the format file", ".tensorvcs/format-copy.json")
+    tally = Tally("bit flips, head pages of LMDB")
+    drawn = trial.random(tally.experiment)
+    for at in spread(drawn, 2 * HEAD_NBYTES, trial.run_count):
+        page, byte = divmod(at, HEAD_NBYTES)
+        place, bit = page * PAGE_NBYTES + byte, drawn.randrange(8)
+        reading = trial.harmed(
+            lambda copy, p=place, b=bit: harm.flip_bit(copy / _LMDB, p, b),  # type: ignore[misc]
+            recovers=True,
+        )
+        tally.add(f"page {page}, byte {byte}, bit {bit}", reading)
+    yield tally
 
 
 def _flips(
@@ -132,19 +152,16 @@ def _flips(
     name: str,
     *,
     first: int = 0,
-    stop: int | None = None,
-    may_be_unreadable: bool = False,
 ) -> Tally:
     tally = Tally(experiment)
     drawn = trial.random(experiment)
-    end = trial.size(name) if stop is None else stop
-    for at in spread(drawn, end - first, trial.run_count):
+    for at in spread(drawn, trial.size(name) - first, trial.run_count):
         place, bit = first + at, drawn.randrange(8)
         reading = trial.harmed(
-            lambda copy, p=place, b=bit: harm.flip_bit(copy / trial.file(name), p, b)  # type: ignore[misc]
+            lambda copy, p=place, b=bit: harm.flip_bit(copy / trial.file(name), p, b),  # type: ignore[misc]
+            recovers=name == _LMDB,
         )
-        run = f"byte {place}, bit {bit}"
-        tally.add(run, reading, may_be_unreadable=may_be_unreadable)
+        tally.add(f"byte {place}, bit {bit}", reading)
     return tally
 
 
@@ -160,23 +177,28 @@ def zeroed_blocks(trial: Trial) -> Iterator[Tally]:
             tally.add(f"byte {at}", reading)
         yield tally
     tally = Tally("zeroed page of LMDB")
-    pages = range(2, trial.size(_LMDB) // PAGE_NBYTES)
+    pages = range(trial.size(_LMDB) // PAGE_NBYTES)
     for page in trial.random(tally.experiment).sample(pages, min(len(pages), trial.run_count)):
         reading = trial.harmed(
-            lambda copy, at=page * PAGE_NBYTES: harm.zero_block(copy / _LMDB, at, PAGE_NBYTES)  # type: ignore[misc]
+            lambda copy, at=page * PAGE_NBYTES: harm.zero_block(copy / _LMDB, at, PAGE_NBYTES),  # type: ignore[misc]
+            recovers=True,
         )
-        tally.add(f"page {page}", reading, may_be_unreadable=True)
+        tally.add(f"page {page}", reading)
     yield tally
 
 
 def truncations(trial: Trial) -> Iterator[Tally]:
-    """Cut a pack, or the LMDB file, at any byte."""
+    """Cut a pack, or the LMDB file, at any byte.
+
+    Of a small LMDB file that was cut there may be no commit left, and then nothing to read.
+    """
     for name in (*trial.tiny.packs, _LMDB):
         tally = Tally(f"truncated {'LMDB file' if name == _LMDB else f'pack of {name}'}")
         drawn = trial.random(tally.experiment)
         for at in spread(drawn, trial.size(name), max(4, trial.run_count // 4)):
             reading = trial.harmed(
-                lambda copy, name=name, at=at: harm.truncate(copy / trial.file(name), at)  # type: ignore[misc]
+                lambda copy, name=name, at=at: harm.truncate(copy / trial.file(name), at),  # type: ignore[misc]
+                recovers=name == _LMDB,
             )
             tally.add(f"at {at}", reading, may_be_unreadable=name == _LMDB)
         yield tally
@@ -230,7 +252,8 @@ def damaged_records(trial: Trial) -> Iterator[Tally]:
                 reading = trial.harmed(
                     lambda copy, database=database, key=key, change=change: change_record(  # type: ignore[misc]
                         copy, database, key, change
-                    )
+                    ),
+                    recovers=True,
                 )
                 tally.add(f"{key[:40]!r} {how}", reading)
         yield tally

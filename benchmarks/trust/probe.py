@@ -116,6 +116,18 @@ def _compare(
                 reading.note(f"{place} {spell(key)} is another value")
 
 
+def recover_and_look(path: Path) -> Reading:
+    """Recover the repository at `path`, and read everything of it."""
+    try:
+        tv.recover(path)
+    except TensorVCSError as error:
+        reading = look(path)
+        kind = type(error).__name__
+        reading.errors[kind] = reading.errors.get(kind, 0) + 1
+        return reading
+    return look(path)
+
+
 def look_apart(path: Path, look: Callable[[Path], Reading] = look) -> Reading:
     """Look in a forked child; a signal that ends it is a crash."""
     source, sink = os.pipe()
@@ -166,18 +178,20 @@ class Probe:
         self._process.wait()
         self._process.stdout.close()
 
-    def look(self, path: Path) -> Reading:
-        """Return what can be read of the repository at `path`."""
+    def look(self, path: Path, *, recovers: bool = False) -> Reading:
+        """Return what can be read of the repository at `path`, recovered first if asked for."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps(str(path)), file=self._process.stdin, flush=True)
+        print(json.dumps([str(path), recovers]), file=self._process.stdin, flush=True)
         return Reading(**json.loads(self._process.stdout.readline()))
 
 
 def main() -> int:
     """Answer for each path on standard input."""
     for line in sys.stdin:
-        print(json.dumps(asdict(look_apart(Path(json.loads(line))))), flush=True)
+        path, recovers = json.loads(line)
+        reading = look_apart(Path(path), recover_and_look if recovers else look)
+        print(json.dumps(asdict(reading)), flush=True)
     return 0
 
 

@@ -18,6 +18,7 @@ HEADINGS = (
     "unnoticed",
     "told",
     "harmless",
+    "mended",
 )
 
 
@@ -38,6 +39,8 @@ class Reading:
     is_opened : bool
     notes : list of str
         What was wrong or missing, the first few.
+    recovered : Reading, optional
+        Another look, after ``recover``, where one was taken.
     """
 
     right: int = 0
@@ -48,6 +51,13 @@ class Reading:
     is_sound: bool | None = None
     is_opened: bool = False
     notes: list[str] = field(default_factory=list)
+    recovered: Reading | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all could be read, and `verify` finds nothing."""
+        has_failed = self.errors or self.wrong or self.missing or self.foreign
+        return bool(self.right) and self.is_sound is True and not has_failed
 
     def note(self, text: str) -> None:
         """Keep a remark, of the first few."""
@@ -69,6 +79,9 @@ class Tally:
         Runs in which the harm showed as an error of TensorVCS, or `verify` found it.
     harmless : int
         Runs after which all could be read and was right.
+    mended : int
+        Runs after which it could not, but could behind ``recover``, which had no other repository
+        to take anything from.
     examples : list of str
         What the first runs that count against the store looked like.
     """
@@ -82,30 +95,43 @@ class Tally:
     unnoticed: int = 0
     told: int = 0
     harmless: int = 0
+    mended: int = 0
     examples: list[str] = field(default_factory=list)
 
     def add(self, run: str, reading: Reading, *, may_be_unreadable: bool = False) -> None:
         """Count one run, called `run` in the examples.
 
         With `may_be_unreadable` nothing of the repository was left whole, so that it is none
-        against the store when nothing can be read.
+        against the store when nothing can be read. Where ``recover`` was run, what counts is what
+        can be read behind it; before and behind it nothing may be lost, wrong or unnoticed.
         """
         self.runs += 1
-        is_unreadable = not reading.right and not may_be_unreadable
+        last = reading.recovered or reading
+        looks = [reading] if reading.recovered is None else [reading, reading.recovered]
+        is_unreadable = not last.right and not may_be_unreadable
         is_told = bool(reading.errors) or reading.is_sound is False or not reading.is_opened
         has_failed = bool(reading.errors or reading.wrong or reading.missing)
-        is_unnoticed = has_failed and reading.is_sound is True
-        self.losses += bool(reading.missing)
-        self.wrong += bool(reading.wrong)
-        self.crashes += bool(reading.foreign)
+        is_lost = any(look.missing for look in looks) or last.right < reading.right
+        is_wrong = any(look.wrong for look in looks)
+        has_crashed = any(look.foreign for look in looks)
+        is_unnoticed = any(
+            look.is_sound is True and (look.errors or look.wrong or look.missing) for look in looks
+        )
+        self.losses += is_lost
+        self.wrong += is_wrong
+        self.crashes += has_crashed
         self.unreadable += is_unreadable
         self.unnoticed += is_unnoticed
         self.told += is_told
         self.harmless += not is_told and not has_failed and not reading.foreign
-        if (
-            reading.missing or reading.wrong or reading.foreign or is_unreadable or is_unnoticed
-        ) and len(self.examples) < 20:
-            parts = [*reading.foreign, *reading.notes, str(reading.errors or "")]
+        self.mended += reading.recovered is not None and last.is_whole
+        has_fault = is_lost or is_wrong or has_crashed or is_unreadable or is_unnoticed
+        if has_fault and len(self.examples) < 20:
+            parts = [
+                part
+                for look in looks
+                for part in (*look.foreign, *look.notes, str(look.errors or ""))
+            ]
             self.examples.append(f"{run}: " + "; ".join(filter(None, parts)))
 
     @property
@@ -117,7 +143,7 @@ class Tally:
         """Return the row of the table."""
         counts = (
             self.runs, self.losses, self.wrong, self.unreadable, self.crashes, self.unnoticed,
-            self.told, self.harmless,
+            self.told, self.harmless, self.mended,
         )  # fmt: skip
         return (self.experiment, *(f"{count:,}" for count in counts))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import tensorvcs as tv
 from tensorvcs.objects.tensor import digest_value
-from tensorvcs.storage import hdf5_tensors
+from tensorvcs.storage import pending_values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,11 +48,11 @@ def build(path: Path, seed: int = 7) -> Tiny:
         def sealed(name: str, co: tv.EditableCheckout, message: str) -> None:
             before = set(folder.glob("*.h5"))
             # So little would be kept loose.
-            limit, hdf5_tensors.LOOSE_SEAL_NBYTES = hdf5_tensors.LOOSE_SEAL_NBYTES, 0
+            limit, pending_values.LOOSE_SEAL_NBYTES = pending_values.LOOSE_SEAL_NBYTES, 0
             try:
                 co.commit(message)
             finally:
-                hdf5_tensors.LOOSE_SEAL_NBYTES = limit
+                pending_values.LOOSE_SEAL_NBYTES = limit
             (packs[name],) = set(folder.glob("*.h5")) - before
 
         with repo.edit() as co:

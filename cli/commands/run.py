@@ -16,7 +16,7 @@ from ..documents import commit_document, diff_document, key_document, number_doc
 from ..text import SHOWN_KEYS, printable, stat_lines, summary_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tensorvcs import Run
 
@@ -175,20 +175,20 @@ def diff(caller: Caller, out: Output, a: str, b: str) -> None:
                 f"  of them {count_text(len(keys), 'sample')} with other {name}{_some(keys)}"
                 for name, keys in modified.items()
             ]
-        commits = [run.commits[0] for run in runs]
-        stats = list(stat_lines(out, found.diff))
-        if stats:
-            lines.append(f"From {commits[0].short_id} to {commits[1].short_id}:")
-            lines += stats
+        document: Document = {"a": a, "b": b, "samples": samples}
+        if found.diff is None:
+            lines.append("What changed is not told, for a run read several commits.")
+            document["commits"] = [[commit.id for commit in run.commits] for run in runs]
         else:
-            lines.append("Nothing differs between their commits.")
-        document = {
-            "a": a,
-            "b": b,
-            "commits": [commit.id for commit in commits],
-            "samples": samples,
-            **diff_document(found.diff, has_keys=False),
-        }
+            commits = [run.commits[0] for run in runs]
+            document["commits"] = [commit.id for commit in commits]
+            document |= diff_document(found.diff, has_keys=False)
+            stats = list(stat_lines(out, found.diff))
+            if stats:
+                lines.append(f"From {commits[0].short_id} to {commits[1].short_id}:")
+                lines += stats
+            else:
+                lines.append("Nothing differs between their commits.")
         out.show(document, lines)
 
 
@@ -200,7 +200,7 @@ def verify(caller: Caller, out: Output, name: str) -> None:
 
     The order of samples follows from commit, seed and epoch; its digest is compared with that in
     the record. The exit code is 1 when it differs, or cannot be worked out from the record alone:
-    then verify_run of tensorvcs.torch.replaying does it with the loader.
+    then verify_run of tensorvcs.torch does it with the loader.
 
     \b
     Examples:
@@ -224,6 +224,8 @@ def verify(caller: Caller, out: Output, name: str) -> None:
         seen = count_text(check.samples_seen, "sample")
         data = words[True if check.is_data_same else None]
         lines = [f"data: {data}", f"order: {words[check.is_order_same]}, {seen} seen"]
+        if check.is_same and check.note:
+            lines.append(check.note)
         out.show(document, lines)
         if not check.is_same:
             raise InvalidInputError(
@@ -273,11 +275,36 @@ def _lines(out: Output, run: Run) -> Iterator[str]:
     columns = run.provenance.get("columns")
     if isinstance(columns, list):
         yield f"columns: {printable(', '.join(map(str, columns)))}"
+    yield from _chosen_lines(run.provenance)
     for name in ("transforms", "seed", "epoch", "samples_seen"):
         if name in run.provenance:
             yield f"{name}: {printable(json.dumps(run.provenance[name], ensure_ascii=False))}"
     for name, value in run.metrics.items():
         yield f"{printable(name)} = {value:g}"
+
+
+def _chosen_lines(provenance: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which samples a loader read, as far as it was not all of the columns."""
+    parts = provenance.get("parts")
+    if isinstance(parts, dict) and isinstance(provenance.get("weights"), dict):
+        for name, part in parts.items():
+            chosen = _chosen_text(part) or "all samples"
+            weight = provenance["weights"].get(name)
+            yield printable(f"part {name}, weight {weight}: {chosen}")
+    elif chosen := _chosen_text(provenance):
+        yield printable(f"samples: {chosen}")
+
+
+def _chosen_text(record: Any) -> str:
+    chosen = record.get("chosen") if isinstance(record, dict) else None
+    if not isinstance(chosen, dict) or not isinstance(chosen.get("count"), int):
+        return ""
+    text = f"{count_text(chosen['count'], 'sample')} chosen"
+    splits = chosen.get("splits")
+    if isinstance(splits, list):
+        names = [str(split.get("part")) for split in splits if isinstance(split, dict)]
+        return f"{text} by split: {', '.join(names)}"
+    return text if {"mask", "steps"} & set(chosen) else f"{text}; too many to be listed"
 
 
 def _some(keys: Sequence[Any]) -> str:

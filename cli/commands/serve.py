@@ -122,6 +122,7 @@ def command(
         raise click.UsageError("--insecure-anonymous goes without --token-file")
     try:
         from tensorvcs.server.listening import Place
+        from tensorvcs.server.repositories import has_repository
         from tensorvcs.server.serving import Rules, serve
     except ImportError as error:
         package = (error.name or "starlette").partition(".")[0]
@@ -137,7 +138,13 @@ def command(
     )
 
     def say(url: str) -> None:
-        out.show({"url": url, "root": folder}, [f"Serving {folder} at {url}"])
+        lines = [f"Serving {folder} at {url}"]
+        if not has_repository(folder):
+            lines.append(
+                "No repository was found in it; make one with "
+                f"'tvcs init --bare {folder}/NAME', and it is served at once"
+            )
+        out.show({"url": url, "root": folder}, lines)
         out.flush()
 
     serve(folder, Place(host, port, tls_cert, tls_key), rules, on_ready=say, write_log=out.note)

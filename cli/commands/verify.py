@@ -23,34 +23,48 @@ if TYPE_CHECKING:
 @click.command("verify")
 @click.argument("revision", metavar="[REV]", required=False)
 @click.option(
+    "--repair",
+    is_flag=True,
+    help="Mend what needs no other repository: the format file and its copy, each from the other.",
+)
+@click.option(
     "--repair-from",
     metavar="REMOTE",
     help="Bring back what is damaged from a remote: its name, a URL or a path.",
 )
 @prints
-def command(caller: Caller, out: Output, revision: str | None, repair_from: str | None) -> None:
+def command(
+    caller: Caller, out: Output, revision: str | None, repair: bool, repair_from: str | None
+) -> None:
     """Check every digest, link and checksum.
 
-    Only what REV reaches; everything when omitted. Nothing is changed without --repair-from. What
-    is damaged is listed with the branches, columns and samples that it touches, and the exit code
-    is 1.
+    Only what REV reaches; everything when omitted. Nothing is changed without --repair or
+    --repair-from. What is damaged is listed with the branches, columns and samples that it
+    touches, and the exit code is 1.
 
-    With --repair-from, damaged and lost values, commits and trees are first brought back from
-    another repository that has them, each checked against its digest. A damaged pack is written
-    anew; the old file stays under the name damaged-<file>, to be removed by hand. What cannot be
-    had is listed, and the exit code is 1.
+    With --repair, a format file that is damaged or missing is written anew from its copy, or the
+    copy from it. What an older version made without them gets a checksum and a copy.
+
+    With --repair-from, which does that as well, damaged and lost values, commits and trees are
+    first brought back from another repository that has them, each checked against its digest. A
+    damaged pack is written anew; the old file stays under the name damaged-<file>, to be removed
+    by hand. What cannot be had is listed, and the exit code is 1.
 
     \b
     Examples:
       tvcs verify
       tvcs verify v1
+      tvcs verify --repair
       tvcs verify --repair-from origin
     """
-    if revision is not None and repair_from is not None:
-        raise click.UsageError("--repair-from mends the whole repository and takes no REV")
+    if revision is not None and (repair or repair_from is not None):
+        option = "--repair" if repair_from is None else "--repair-from"
+        raise click.UsageError(f"{option} mends the whole repository and takes no REV")
     with caller.repository() as repo:
         with out.progress("Verifying") as progress:
-            report = repo.verify(revision, repair_from=repair_from, progress=progress)
+            report = repo.verify(
+                revision, repair=repair, repair_from=repair_from, progress=progress
+            )
         checked = (
             f"{count_text(report.commit_count, 'commit')}, "
             f"{count_text(report.node_count, 'node')}, {count_text(report.value_count, 'value')}"
@@ -62,7 +76,10 @@ def command(caller: Caller, out: Output, revision: str | None, repair_from: str 
 
 
 def _hint(report: VerifyReport) -> str:
-    if report.repair is None:
+    hints = {error.hint for _, error in report.problems}
+    if len(hints) == 1 and report.repair is None and CorruptionError.hint not in hints:
+        return str(hints.pop())
+    if report.repair is None or not report.repair.source:
         return (
             "keep a copy of the repository as it is, and bring back what is named from another: "
             "tvcs verify --repair-from REMOTE"
@@ -88,10 +105,13 @@ def _lines(report: VerifyReport, checked: str) -> list[str]:
 
 
 def _repair_line(repair: Repair) -> str:
+    files = f"written anew from their copies: {', '.join(repair.files)}" if repair.files else ""
+    if not repair.source:
+        return f"Mended here: {files or 'nothing'}"
     mended = f"{count_text(repair.value_count, 'value')}, "
     mended += count_text(repair.object_count, "object")
     packs = f"; {count_text(len(repair.packs), 'pack')} written anew" if repair.packs else ""
-    return f"Mended from {printable(repair.source)}: {mended}{packs}"
+    return f"Mended from {printable(repair.source)}: {mended}{packs}{'; ' * bool(files)}{files}"
 
 
 def _document(report: VerifyReport) -> dict[str, Any]:
@@ -111,6 +131,7 @@ def _document(report: VerifyReport) -> dict[str, Any]:
             "packs": report.repair.packs,
             "value_count": report.repair.value_count,
             "object_count": report.repair.object_count,
+            "files": report.repair.files,
         }
     return document
 

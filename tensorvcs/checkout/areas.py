@@ -130,7 +130,7 @@ class WorkingArea:
         self._stores = stores
         self._nodes = nodes
         self._branch = branch
-        self._writer = writer
+        self.writer = writer
         self._release = release
         self._reason = split_reason(reason, branch)
         self._base = staging_base(stores, branch)
@@ -161,8 +161,8 @@ class WorkingArea:
             changes,
             command=command,
             description=description,
-            user=self._writer.user_name,
-            now=self._writer.now(),
+            user=self.writer.user_name,
+            now=self.writer.now(),
             continues=self._first_flush,
         )
         if self._first_flush is None:
@@ -191,8 +191,8 @@ class WorkingArea:
             base=self._base,
             columns=columns,
             message=message,
-            author=self._writer.author(author or (intent.author if intent else None)),
-            writer=self._writer,
+            author=self.writer.author(author or (intent.author if intent else None)),
+            writer=self.writer,
             metadata={**(intent.metadata if intent else {}), **(metadata or {})},
             signer=signer,
             extra_changes=[change for change in changes if change.before is not None],
@@ -229,8 +229,8 @@ class WorkingArea:
             columns,
             message=message,
             author=author,
-            committer=self._writer.author(None),
-            now=self._writer.now(),
+            committer=self.writer.author(None),
+            now=self.writer.now(),
             metadata=metadata,
             extra_changes=[] if staged is None else [RefChange(STAGING, staged, None)],
             signer=signer,
@@ -243,12 +243,6 @@ class WorkingArea:
 
     def give_up_merge(self) -> None:
         self._gives_up_merge = self._stores.refs.get(MERGE) is not None
-
-    def check_identity(self, author: Identity | None) -> None:
-        self._writer.author(author)
-
-    def after_commit(self) -> None:
-        self._writer.after_commit()
 
     def close(self) -> None:
         self._release()
@@ -272,7 +266,7 @@ class PrivateArea:
         self._stores = stores
         self._nodes = nodes
         self._branch = branch
-        self._writer = writer
+        self.writer = writer
         self.base = branch_commit(stores.objects, stores.refs, branch)
 
     def save(self, columns: Columns) -> None:
@@ -293,8 +287,8 @@ class PrivateArea:
             base=self.base,
             columns=columns,
             message=message,
-            author=self._writer.author(author),
-            writer=self._writer,
+            author=self.writer.author(author),
+            writer=self.writer,
             metadata=metadata,
             signer=signer,
             extra_changes=[],
@@ -318,8 +312,8 @@ class PrivateArea:
             columns,
             message=message,
             author=author,
-            committer=self._writer.author(None),
-            now=self._writer.now(),
+            committer=self.writer.author(None),
+            now=self.writer.now(),
             metadata=metadata,
             extra_changes=[],
             signer=signer,
@@ -331,12 +325,6 @@ class PrivateArea:
 
     def give_up_merge(self) -> None:
         pass
-
-    def check_identity(self, author: Identity | None) -> None:
-        self._writer.author(author)
-
-    def after_commit(self) -> None:
-        self._writer.after_commit()
 
     def close(self) -> None:
         self._release()

@@ -40,7 +40,7 @@ class DetachedArea:
         self._stores = stores
         self._parents = tuple(parents)
         self._time = time
-        self._writer = writer
+        self.writer = writer
 
     def save(self, columns: Columns) -> None:
         write_snapshot(self._stores.objects, columns)
@@ -57,7 +57,7 @@ class DetachedArea:
             self._stores.objects,
             write_snapshot(self._stores.objects, columns),
             self._parents,
-            author=self._writer.author(author),
+            author=self.writer.author(author),
             now=self._time,
             message=message,
             metadata=metadata,
@@ -81,12 +81,6 @@ class DetachedArea:
 
     def give_up_merge(self) -> None:
         pass
-
-    def check_identity(self, author: Identity | None) -> None:
-        self._writer.author(author)
-
-    def after_commit(self) -> None:
-        self._writer.after_commit()
 
     def close(self) -> None:
         self._release()

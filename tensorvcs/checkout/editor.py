@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike
 
+    from tensorvcs.checkout.areas import Writer
     from tensorvcs.errors import TensorVCSError
     from tensorvcs.history.commit import Commit
     from tensorvcs.objects.schema import CodecChoice, MergePolicy
@@ -47,6 +48,11 @@ SMALL_NBYTES = 1 << 20
 
 class StagingArea(Protocol):
     """Where an editor keeps what it flushed, and how its commits are made."""
+
+    @property
+    def writer(self) -> Writer:
+        """Who writes, and the upkeep that is due after a commit."""
+        ...
 
     def save(self, columns: Columns) -> None:
         """Record flushed columns, inside the transaction that made their trees."""
@@ -76,14 +82,6 @@ class StagingArea(Protocol):
 
     def give_up_merge(self) -> None:
         """Drop a merge that waits, with the next `save`."""
-        ...
-
-    def check_identity(self, author: Identity | None) -> None:
-        """Raise IdentityMissingError when a commit would have no author."""
-        ...
-
-    def after_commit(self) -> None:
-        """Do the upkeep that is due after a commit, outside of any transaction."""
         ...
 
     def close(self) -> None:
@@ -433,7 +431,7 @@ class EditableCheckout:
         pairs = check_metadata(metadata)
         who = Identity.of(author)
         signer = check_signer(sign)
-        self._area.check_identity(who)
+        self._area.writer.author(who)
         if signer is not None:
             self.flush()
         try:
@@ -456,7 +454,7 @@ class EditableCheckout:
             raise made
         self._base, self._base_columns = made
         self._settle(self._base_columns)
-        self._area.after_commit()
+        self._area.writer.after_commit()
         return self._base
 
     def reset(self, column: str | None = None) -> None:

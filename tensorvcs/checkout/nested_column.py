@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class NestedColumn(KeyedColumn):
 
     def __init__(self, name: str, reader: ColumnReader) -> None:
         super().__init__(name, reader)
-        self._samples: tuple[object, list[Key]] | None = None
+        self._samples: tuple[object, list[Key], NDArray[np.int64]] | None = None
 
     @property
     def subsample_count(self) -> int:
@@ -98,21 +99,31 @@ class NestedColumn(KeyedColumn):
 
     def sample_keys(self) -> list[Key]:
         """Return the keys of the samples in order; scanned once a version."""
+        return self._spans()[0]
+
+    def _spans(self) -> tuple[list[Key], NDArray[np.int64]]:
+        """Return the samples, and where the subsamples of each begin, shape (n + 1,)."""
         tree = self._reader.state.tree
         if self._samples is None or self._samples[0] != tree:
-            # From the iterator, for list() asks a collection for its length first.
-            self._samples = (tree, list(iter(self)))
-        return self._samples[1]
+            found = list(self._iter_starts())
+            starts = np.array([*(start for _, start in found), tree.count], np.int64)
+            self._samples = (tree, [sample for sample, _ in found], starts)
+        return self._samples[1:]
 
     def __iter__(self) -> Iterator[Key]:
+        return (sample for sample, _ in self._iter_starts())
+
+    def _iter_starts(self) -> Iterator[tuple[Key, int]]:
+        """Yield each sample and the position of its first subsample."""
         last: bytes | None = None
-        reader = self._reader
+        reader, at = self._reader, 0
         for keys, _ in cursor.iter_blocks(reader.nodes, reader.state.tree):
             for text in keys.texts.tolist():
                 if last is None or not text.startswith(last):
                     sample = split_composite(text)[0]
                     last = composite_prefix(sample)
-                    yield sample
+                    yield sample, at
+                at += 1
 
     def __contains__(self, key: object) -> bool:
         try:
@@ -139,17 +150,74 @@ class NestedColumn(KeyedColumn):
             raise not_found(self._name, absent)
         return np.array([order[key] for key in keys], np.int64)
 
+    def read(self, positions: Any) -> list[dict[Key, Any]]:
+        """Read many samples by position, with all their subsamples.
+
+        Parameters
+        ----------
+        positions : sequence or ndarray of int, shape (n,)
+            Places among `sample_keys`, from 0; negative ones count from the end; repeats allowed.
+
+        Returns
+        -------
+        list of dict
+            For each sample its values by subsample key, in key order. Arrays of a fixed shape are
+            writable views of one array that this call made.
+
+        Raises
+        ------
+        IndexError
+            A position is outside the column.
+        InvalidInputError
+            Positions that are no ints.
+        CorruptionError
+            Bytes on disk are not what was stored.
+
+        Notes
+        -----
+        The first call scans the keys. After that the keys of all samples are one batch of reads
+        from the tree, and their values one gather.
+        """
+        where, counts = self._subsamples_of(positions)
+        reader = self._reader
+        distinct, at = np.unique(where, return_inverse=True)
+        keys, stored = cursor.select(reader.nodes, reader.state.tree, distinct)
+        values: Any
+        if reader.is_table_due(len(where)):
+            values = reader.read(where, None)
+        else:
+            values = reader.stack(stored[at])
+        if isinstance(values, np.ndarray):
+            # With an ellipsis a scalar stays an array.
+            values = [values[number, ...] for number in range(len(values))]
+        names = [split_composite(text)[1] for text in keys.texts.tolist()]
+        pairs = zip((names[number] for number in at.tolist()), values, strict=True)
+        return [dict(islice(pairs, count)) for count in counts.tolist()]
+
     def fetch(self, positions: Any) -> int:
         """Bring the subsamples of samples before they are read, in one request.
 
         `positions` are places among `sample_keys`; see `Column.fetch`.
         """
-        where = check_positions(positions)
         if self._reader.schema.is_inline:
             return 0
-        names = self.sample_keys()
-        spans = [np.arange(*self._span(names[at])) for at in where.tolist()]
-        return self._reader.fetch(np.concatenate(spans)) if spans else 0
+        return self._reader.fetch(self._subsamples_of(positions)[0])
+
+    def _subsamples_of(self, positions: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the positions of the subsamples of some samples, and how many each sample has."""
+        where = check_positions(positions)
+        starts = self._spans()[1]
+        count = len(starts) - 1
+        outside = (where < -count) | (where >= count)
+        if outside.any():
+            raise IndexError(
+                f"position {int(where[outside][0])} is outside column {self.name!r} "
+                f"of {count} samples"
+            )
+        where = np.where(where < 0, where + count, where).astype(np.intp)
+        counts = starts[where + 1] - starts[where]
+        before = np.cumsum(counts) - counts
+        return np.repeat(starts[where] - before, counts) + np.arange(counts.sum()), counts
 
     def _digests_of(self, keys: Sequence[Key] | None) -> NDArray[np.uint8]:
         reader = self._reader

@@ -28,25 +28,32 @@ class Repair:
     Attributes
     ----------
     source : str
-        Where it came from, as a person is shown it.
+        Where it came from, as a person is shown it; empty when nothing was asked of elsewhere.
     packs : list of str
         Pack files that were damaged and are written anew; what is left of them is kept under the
         name ``damaged-<file>``.
     value_count, object_count : int
         Values; and commits, snapshots, tags and tree nodes that came from there.
+    files : list of str
+        Files that were written anew from their copies here.
     """
 
     source: str
     packs: list[str] = field(default_factory=list)
     value_count: int = 0
     object_count: int = 0
+    files: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        text = f"mended from {self.source}: {self.value_count:,} values, "
-        text += f"{self.object_count:,} objects"
+        parts = []
+        if self.source:
+            parts.append(f"{self.value_count:,} values, {self.object_count:,} objects")
         if self.packs:
-            text += f"; {len(self.packs):,} packs were written anew"
-        return text
+            parts.append(f"{len(self.packs):,} packs were written anew")
+        if self.files:
+            parts.append(f"written anew from their copies: {', '.join(self.files)}")
+        origin = f"mended from {self.source}" if self.source else "mended here"
+        return f"{origin}: {'; '.join(parts) or 'nothing'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ import datetime as dt
 import re
 import threading
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,11 +167,25 @@ class Repositories:
 
 
 def _marked_folder(folder: Path) -> Path | None:
-    """Return the real folder that has the format file of the repository at a folder."""
+    """Return the real folder that has the format file, or its copy, of the repository there."""
     for root in (folder / ".tensorvcs", folder):
-        if (root / "format.json").is_file() and (root / "lmdb").is_dir():
+        is_marked = any((root / name).is_file() for name in ("format.json", "format-copy.json"))
+        if is_marked and (root / "lmdb").is_dir():
             return root.resolve(strict=True)
     return None
+
+
+def has_repository(root: str | os.PathLike[str]) -> bool:
+    """Tell whether a folder is a repository, or has one in it or in a folder in it.
+
+    Deeper ones are served as well, but are not looked for, since that may take long.
+    """
+    place = Path(root)
+    with suppress(OSError):
+        for folder in chain([place], place.glob("*/"), place.glob("*/*/")):
+            if _marked_folder(folder) is not None:
+                return True
+    return False
 
 
 def _not_found(name: str) -> RepositoryNotFoundError:

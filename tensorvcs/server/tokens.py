@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,12 +20,12 @@ from tensorvcs.errors import (
     StorageError,
     with_hint,
 )
-from tensorvcs.storage.durable import new_file
+from tensorvcs.storage.durable import alone_in, new_file, refusal
 from tensorvcs.sync.service import Right, Visitor
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 RIGHTS: tuple[Right, ...] = get_args(Right)
 _SECRET_NBYTES = 32
@@ -161,39 +162,50 @@ class TokenFile:
         InvalidInputError
             The name is empty, or expires is no time with a zone, or a right is none.
         """
-        tokens = self.tokens() if self._path.exists() else ()
-        if any(token.name == name for token in tokens):
-            raise with_hint(
-                AlreadyExistsError(f"{self._path} has a token {name!r} already"),
-                "choose another name, or revoke that one with 'tvcs token revoke'",
-            )
         secret = secrets.token_urlsafe(_SECRET_NBYTES)
         token = Token(name, digest_of_secret(secret), tuple(rights), expires)
         try:
             Token.from_fields(token.to_fields())
         except ValueError as error:
             raise InvalidInputError(str(error)) from error
-        self._write((*tokens, token))
+        with self._alone():
+            tokens = self.tokens() if self._path.exists() else ()
+            if any(known.name == name for known in tokens):
+                raise with_hint(
+                    AlreadyExistsError(f"{self._path} has a token {name!r} already"),
+                    "choose another name, or revoke that one with 'tvcs token revoke'",
+                )
+            self._write((*tokens, token))
         return secret
 
     def revoke(self, name: str) -> Token:
         """Forget a token; raise NotFoundError when there is none of that name."""
-        tokens = self.tokens()
-        for token in tokens:
-            if token.name == name:
-                self._write([other for other in tokens if other is not token])
-                return token
+        if not self._path.exists():
+            self.tokens()  # which says how to make one
+        with self._alone():
+            tokens = self.tokens()
+            for token in tokens:
+                if token.name == name:
+                    self._write([other for other in tokens if other is not token])
+                    return token
         known = ", ".join(token.name for token in tokens) or "none"
         raise NotFoundError(f"{self._path} has no token {name!r}; there are: {known}")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others out who change a file in the same folder; makes the folder."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise refusal(f"cannot write {self._path}", error) from error
+        with alone_in(self._path.parent):
+            self._seen = ()  # what another one has written at the same moment is read anew
+            yield
 
     def _write(self, tokens: Sequence[Token]) -> None:
         """Replace the file in one step; only its owner may read it."""
         fields = {"tokens": [token.to_fields() for token in tokens]}
         text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"cannot write {self._path}: {error.strerror}") from error
         with new_file(self._path, mode=0o600) as write:
             write(text.encode())
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import os
 import re
 import secrets
 import shutil
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from tensorvcs.errors import StorageError
+from tensorvcs.errors import DiskFullError, StorageError, with_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,15 +26,22 @@ STEPS = (
     "folder synced",
     "folder written",
     "folder renamed",
+    "folders exchanged",
     "transaction complete",
     "transaction durable",
     "pack sealed",
     "pack replaced",
     "pack removed",
+    "pack put aside",
     "orphan removed",
     "leftover removed",
 )
 """Every point at which `step` is called; the crash tests kill a process at each of them."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_OLD = "-old"
+_HERE = -100  # AT_FDCWD
+_EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
 
 
 def _continue(name: str) -> None:
@@ -51,6 +61,26 @@ def set_step_hook(hook: Callable[[str], None] | None) -> None:
     """Call `hook` with the name of each step of this process; None restores the silent one."""
     global _hook  # noqa: PLW0603
     _hook = _continue if hook is None else hook
+
+
+def refusal(problem: str, error: BaseException) -> StorageError:
+    """Return the error to raise when the system, HDF5 or LMDB refused a write.
+
+    Parameters
+    ----------
+    problem : str
+        What could not be done, with the path.
+    error : exception
+        What the system said. When it is that there is no room, the result is a DiskFullError.
+    """
+    text = " ".join(str(error).split())
+    for number in _FULL:
+        if getattr(error, "errno", None) == number or os.strerror(number) in text:
+            return with_hint(
+                DiskFullError(f"{problem}: {os.strerror(number)}"),
+                "free space on the disk and try again",
+            )
+    return StorageError(f"{problem}: {text}")
 
 
 def sync_file(path: Path) -> None:
@@ -91,7 +121,7 @@ def publish(temporary: Path, final: Path) -> None:
     try:
         temporary.replace(final)
     except OSError as error:
-        raise StorageError(f"cannot rename {temporary} to {final}: {error}") from error
+        raise refusal(f"cannot rename {temporary} to {final}", error) from error
     step("file renamed")
     sync_folder(final.parent)
     step("folder synced")
@@ -112,10 +142,75 @@ def publish_folder(temporary: Path, final: Path) -> None:
     try:
         temporary.replace(final)
     except OSError as error:
-        raise StorageError(f"cannot rename {temporary} to {final}: {error}") from error
+        raise refusal(f"cannot rename {temporary} to {final}", error) from error
     step("folder renamed")
     sync_folder(final.parent)
     step("folder synced")
+
+
+def replace_folder(temporary: Path, final: Path, aside: Path) -> None:
+    """Put a finished folder in the place of another, which is kept under the name `aside`.
+
+    The files in it must be synced. One step replaces the other folder where the file system can
+    exchange two names. Elsewhere there is a moment with nothing at `final`, when the old folder is
+    called `aside` and ``-old``; `put_back` ends it after a crash.
+
+    Raises
+    ------
+    StorageError
+        The operating system refused; the old folder is at `final`, or as said above.
+    """
+    # Under a name that nobody takes for a leftover, since that is what the old one will have.
+    publish_folder(temporary, aside)
+    try:
+        if not _exchange(aside, final):
+            old = _waiting_name(aside)
+            final.rename(old)
+            step("folder renamed")
+            aside.rename(final)
+            step("folder renamed")
+            old.rename(aside)
+    except OSError as error:
+        raise refusal(f"cannot put {aside} in the place of {final}", error) from error
+    step("folders exchanged")
+    sync_folder(final.parent)
+    step("folder synced")
+
+
+def put_back(final: Path) -> bool:
+    """Give a folder its name back that `replace_folder` was killed beside; tell whether it was."""
+    if final.exists():
+        return False
+    pattern = re.compile(re.escape(final.name) + r"-.*" + re.escape(_OLD))
+    for name in sorted(os.listdir(final.parent)):  # noqa: PTH208
+        if pattern.fullmatch(name):
+            try:
+                final.with_name(name).rename(final)
+            except OSError as error:
+                raise refusal(f"cannot rename {name} to {final}", error) from error
+            step("folder renamed")
+            sync_folder(final.parent)
+            return True
+    return False
+
+
+def _waiting_name(aside: Path) -> Path:
+    return aside.with_name(aside.name + _OLD)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Have two folders change their names in one step; False where the system cannot."""
+    library = ctypes.CDLL(None, use_errno=True)
+    try:
+        if sys.platform == "darwin":
+            code = library.renamex_np(os.fsencode(one), os.fsencode(other), _EXCHANGE)
+        else:
+            code = library.renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
+    except AttributeError:
+        return False
+    if code and ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return not code
 
 
 @contextmanager
@@ -153,7 +248,7 @@ def new_file(path: Path, *, mode: int = 0o666) -> Iterator[Callable[[bytes | mem
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and not isinstance(error, StorageError):
-            raise StorageError(f"cannot write {path}: {error}") from error
+            raise refusal(f"cannot write {path}", error) from error
         raise
 
 
@@ -162,14 +257,25 @@ def remove_leftovers(path: Path) -> int:
 
     What a living writer locks is left alone, and so is what cannot be locked.
     """
-    pattern = re.compile(re.escape(_leftover_prefix(path)) + r"[0-9a-f]{16}\.new")
     removed = 0
     with suppress(OSError):
-        with os.scandir(path.parent) as entries:
-            names = [entry.name for entry in entries if pattern.fullmatch(entry.name)]
-        for name in names:
-            removed += _remove_unlocked(path.with_name(name))
+        for found in unfinished(path):
+            removed += _remove_unlocked(found)
     return removed
+
+
+def unfinished(path: Path) -> list[Path]:
+    """Return what writers of a file or folder have beside it, living ones and dead ones.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be listed.
+    """
+    pattern = re.compile(re.escape(_leftover_prefix(path)) + r"[0-9a-f]{16}\.new")
+    with os.scandir(path.parent) as entries:
+        names = [entry.name for entry in entries if pattern.fullmatch(entry.name)]
+    return [path.with_name(name) for name in names]
 
 
 def temporary_name(path: Path) -> Path:
@@ -193,8 +299,20 @@ def lock_shared(descriptor: int) -> bool:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep others out who call this for the same folder; where there are no locks, nobody."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Keep others out who call this for the same folder; where there are no locks, nobody.
+
+    Who changes a file by reading and replacing it does both in here, so that of two changes at a
+    time none is lost. Threads of one process wait for each other as processes do.
+
+    Raises
+    ------
+    StorageError
+        There is no such folder, or it may not be read.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise refusal(f"cannot lock {folder}", error) from error
     try:
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -247,4 +365,4 @@ def _sync(path: Path, flags: int) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise StorageError(f"cannot sync {path}: {error}") from error
+        raise refusal(f"cannot sync {path}", error) from error

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tensorvcs.storage.mapped_pack import MappedFrames, MappedRows
+    from tensorvcs.storage.mapped_datasets import MappedFrames, MappedRows
     from tensorvcs.storage.pack_index import LooseValue
 
 PART_NBYTES = 4 << 20

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tensorvcs.errors import (
     InvalidInputError,
     ObjectDamagedError,
     RepositoryExistsError,
     RepositoryNotFoundError,
-    StorageError,
-    UnsupportedFormatError,
     with_hint,
 )
 from tensorvcs.storage.durable import (
@@ -23,21 +22,38 @@ from tensorvcs.storage.durable import (
     lock_shared,
     new_file,
     publish_folder,
+    refusal,
     remove_leftovers,
     sync_folder,
     temporary_name,
+    unfinished,
+)
+from tensorvcs.storage.format_file import (
+    CHECK_FIELD,
+    FORMAT_COPY_FILE,
+    FORMAT_FILE,
+    FORMAT_VERSION,
+    Format,
+    check_known,
+    check_of,
+    choose,
+    encode_format,
+    encode_json,
+    has_right_check,
+    judge,
+    look_at,
+    says_bare,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 FOLDER_NAME = ".tensorvcs"
-FORMAT_FILE = "format.json"
 SETTINGS_FILE = "config.json"
-FORMAT_NAME = "tensorvcs"
-FORMAT_VERSION = 1
-KNOWN_FEATURES: frozenset[str] = frozenset()
+LMDB_FOLDER = "lmdb"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +65,13 @@ class Folder:
     root : Path
         `.tensorvcs` of a working repository, or the folder of a bare one.
     is_bare : bool
+    lmdb_name : str
+        The folder of LMDB in it; another one while it is recovered.
     """
 
     root: Path
     is_bare: bool
+    lmdb_name: str = LMDB_FOLDER
 
     @property
     def path(self) -> Path:
@@ -67,7 +86,7 @@ class Folder:
     @property
     def lmdb_folder(self) -> Path:
         """Index, objects and refs."""
-        return self.root / "lmdb"
+        return self.root / self.lmdb_name
 
     @property
     def leases_folder(self) -> Path:
@@ -131,6 +150,7 @@ def create_folder(
             with alone_in(path):
                 # Another process may have been quicker.
                 _check_no_repository(path)
+                _forget_begun(path)
                 if not is_vacant(path, bare=True):
                     raise InvalidInputError(
                         f"{path} is not empty; a bare repository needs an empty folder"
@@ -145,7 +165,7 @@ def create_folder(
         # Another process may have been quicker.
         _check_no_repository(path)
         _remove_empty(path, made)
-        raise StorageError(f"cannot make a repository at {path}: {error}") from error
+        raise refusal(f"cannot make a repository at {path}", error) from error
     return folder
 
 
@@ -154,8 +174,7 @@ def _fill_bare(
 ) -> None:
     try:
         _fill_folder(folder, settings, fill)
-        with new_file(folder.root / FORMAT_FILE) as write:
-            write(_format_of(bare=True))
+        _write_format(folder)
     except OSError:
         _remove_begun(folder.root)
         raise
@@ -176,11 +195,11 @@ def _build_folder(
 ) -> None:
     """Make a folder under another name, and rename it when it is whole."""
     remove_leftovers(folder.root)
-    building, descriptor = _begin_building(folder.root)
+    building, descriptor = begin_folder(folder.root)
     try:
-        _fill_folder(Folder(building, is_bare=False), settings, fill)
-        with new_file(building / FORMAT_FILE) as write:
-            write(_format_of(bare=False))
+        begun = Folder(building, is_bare=False)
+        _fill_folder(begun, settings, fill)
+        _write_format(begun)
         publish_folder(building, folder.root)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
@@ -189,8 +208,11 @@ def _build_folder(
         os.close(descriptor)
 
 
-def _begin_building(root: Path) -> tuple[Path, int]:
-    """Make a temporary folder beside `root` and lock it, with a descriptor of it."""
+def begin_folder(root: Path) -> tuple[Path, int]:
+    """Make a temporary folder beside `root` and lock it; return it with a descriptor of it.
+
+    It is a leftover, which the next writer removes, as soon as the descriptor is closed.
+    """
     while True:
         building = temporary_name(root)
         building.mkdir()
@@ -213,20 +235,53 @@ def _fill_folder(
         fill(folder)
 
 
-def _format_of(*, bare: bool) -> bytes:
-    return _json({"format": FORMAT_NAME, "version": FORMAT_VERSION, "features": [], "bare": bare})
+def _write_format(folder: Folder) -> None:
+    """Write the copy of the format file, then the format file, with which a repository is whole.
+
+    The format file stands under its temporary name before there is a copy, so that a bare
+    repository that is begun is told from one whose format file was lost.
+    """
+    content = encode_format(Format(FORMAT_VERSION, (), folder.is_bare))
+    try:
+        with new_file(folder.root / FORMAT_FILE) as write:
+            write(content)
+            with new_file(folder.root / FORMAT_COPY_FILE) as write_copy:
+                write_copy(content)
+    except BaseException:
+        if not (folder.root / FORMAT_FILE).exists():
+            (folder.root / FORMAT_COPY_FILE).unlink(missing_ok=True)
+        raise
+
+
+def _is_begun(root: Path) -> bool:
+    """Tell whether the format file of a bare repository is being written, or never was whole."""
+    try:
+        return not (root / FORMAT_FILE).exists() and bool(unfinished(root / FORMAT_FILE))
+    except OSError:
+        return False
+
+
+def _forget_begun(path: Path) -> None:
+    """Remove the copy that a bare `init` left which was killed behind it.
+
+    Before the format file begins anew, since a copy alone would then pass for a repository.
+    """
+    if _is_begun(path):
+        (path / FORMAT_COPY_FILE).unlink(missing_ok=True)
 
 
 def is_vacant(path: Path, *, bare: bool) -> bool:
     """Tell whether a folder is missing or empty, but for what an `init` that was killed left."""
     if not path.exists():
         return True
-    for name in (FOLDER_NAME, SETTINGS_FILE, FORMAT_FILE):
+    for name in (FOLDER_NAME, SETTINGS_FILE, FORMAT_COPY_FILE):
         remove_leftovers(path / name)
     names = {entry.name for entry in path.iterdir()}
     if not bare:
         return not names
-    order = ("packs", SETTINGS_FILE, "lmdb")
+    # What marks one that is begun stays, and its next writer removes it.
+    names -= {left.name for left in unfinished(path / FORMAT_FILE)}
+    order = ("packs", SETTINGS_FILE, "lmdb", FORMAT_COPY_FILE)
     is_begun = any(names == set(order[:count]) for count in range(len(order) + 1))
     return is_begun and not ("packs" in names and any((path / "packs").iterdir()))
 
@@ -235,6 +290,7 @@ def _remove_begun(path: Path) -> None:
     """Remove what a bare `init` that failed has made."""
     if (path / FORMAT_FILE).exists():
         return
+    (path / FORMAT_COPY_FILE).unlink(missing_ok=True)
     for name in ("lmdb", "packs"):
         shutil.rmtree(path / name, ignore_errors=True)
     (path / SETTINGS_FILE).unlink(missing_ok=True)
@@ -268,29 +324,45 @@ def _remove_empty(path: Path, made: Path | None) -> None:
 
 def find_folder(path: Path) -> Folder | None:
     """Return the repository at `path` or in the nearest folder above it, or None."""
+    found = _find(path)
+    return None if found is None else found[0]
+
+
+def _find(path: Path) -> tuple[Folder, bytes | None] | None:
+    """Return the nearest repository, and its format file where that can be read."""
     for candidate in (path, *path.parents):
         for root, is_bare in ((candidate / FOLDER_NAME, False), (candidate, True)):
-            if _is_marked(root, bare=is_bare):
-                return Folder(root, is_bare)
+            marker = _content(root / FORMAT_FILE)
+            if _is_marked_bare(root, marker) if is_bare else _is_marked(root, marker):
+                return Folder(root, is_bare), marker
     return None
 
 
-def _is_marked(root: Path, *, bare: bool) -> bool:
+def _content(file: Path) -> bytes | None:
     try:
-        marker = (root / FORMAT_FILE).read_bytes()
+        return file.read_bytes()
     except OSError:
-        return False
-    if not bare:
+        return None
+
+
+def _is_marked(root: Path, marker: bytes | None) -> bool:
+    # A working one appears as a whole, so that a copy alone is left of one.
+    return marker is not None or _content(root / FORMAT_COPY_FILE) is not None
+
+
+def _is_marked_bare(root: Path, marker: bytes | None) -> bool:
+    is_bare = None if marker is None else says_bare(marker)
+    if is_bare:
         return True
-    try:
-        fields = json.loads(marker)
-    except (ValueError, RecursionError):
+    copy = _content(root / FORMAT_COPY_FILE)
+    if copy is None:
         return False
-    return (
-        isinstance(fields, dict)
-        and fields.get("format") == FORMAT_NAME
-        and fields.get("bare") is True
-    )
+    copy_is_bare = says_bare(copy)
+    if marker is None:
+        return copy_is_bare is True and not _is_begun(root)
+    # Two files that nobody can read are no other program's: whoever opens it is told of them.
+    are_damaged = is_bare is None and copy_is_bare is None and (root / "lmdb").is_dir()
+    return copy_is_bare is True or are_damaged
 
 
 def open_folder(path: Path) -> Folder:
@@ -301,13 +373,14 @@ def open_folder(path: Path) -> Folder:
     RepositoryNotFoundError, UnsupportedFormatError, ObjectDamagedError
     """
     path = path.expanduser().absolute()
-    folder = find_folder(path)
-    if folder is None:
+    found = _find(path)
+    if found is None:
         raise with_hint(
             RepositoryNotFoundError(f"no repository at {path} or in a folder above it"),
             "make one with 'tvcs init', or name another folder",
         )
-    check_format(folder)
+    folder, marker = found
+    _check_format(folder, marker)
     return folder
 
 
@@ -319,48 +392,74 @@ def check_format(folder: Folder) -> None:
     UnsupportedFormatError
         The version or a feature is from the future.
     ObjectDamagedError
-        The format file cannot be read.
+        Neither the format file nor its copy can be relied upon.
+
+    Notes
+    -----
+    Reads one small file; the copy only when that has no right checksum, which is logged.
     """
+    _check_format(folder, _content(folder.root / FORMAT_FILE))
+
+
+def _check_format(folder: Folder, marker: bytes | None) -> None:
     file = folder.root / FORMAT_FILE
-    try:
-        fields = json.loads(file.read_bytes())
-        version, features = fields["version"], fields["features"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ObjectDamagedError(f"the format file {file} cannot be read: {error}") from error
-    if type(version) is not int or version < 1:
-        raise ObjectDamagedError(f"the format file {file} has the version {version!r:.40}")
-    if not isinstance(features, list) or not all(isinstance(name, str) for name in features):
-        raise ObjectDamagedError(f"the format file {file} has the features {features!r:.40}")
-    if version > FORMAT_VERSION:
-        raise with_hint(
-            UnsupportedFormatError(
-                f"the repository {folder.path} has format version {version}; "
-                f"this TensorVCS knows versions up to {FORMAT_VERSION}"
-            ),
-            "install a newer TensorVCS: pip install -U tensorvcs",
-        )
-    unknown = sorted(set(features) - KNOWN_FEATURES)
-    if unknown:
-        raise with_hint(
-            UnsupportedFormatError(
-                f"the repository {folder.path} uses features this TensorVCS does not know: "
-                + ", ".join(unknown)
-            ),
-            "install a newer TensorVCS: pip install -U tensorvcs",
+    main = look_at(file) if marker is None else judge(file, marker)
+    chosen = main
+    if not main.is_checked:
+        chosen = choose(main, look_at(folder.root / FORMAT_COPY_FILE))
+    assert chosen.format is not None
+    check_known(chosen.format, folder.path)
+    if chosen is not main:
+        _log.warning(
+            "the format file %s is damaged (%s), and its copy is used; mend it: "
+            "tvcs verify --repair",
+            file,
+            main.problem or "it has no checksum",
         )
 
 
 def read_settings(folder: Folder) -> dict[str, str]:
-    """Return the options kept with the repository, by dotted name."""
+    """Return the options kept with the repository, by dotted name.
+
+    Raises
+    ------
+    ObjectDamagedError
+        The file cannot be read, or is not what was written: it was damaged, or edited by hand.
+        Without its checksum, as older versions wrote it, it is taken as it is.
+    """
+    file = folder.settings_file
     try:
-        fields = json.loads(folder.settings_file.read_bytes())
+        fields = json.loads(file.read_bytes())
+        if not isinstance(fields, dict):
+            raise ObjectDamagedError(f"{file} holds no JSON object")
+        # Options have a dot in their names: what has none, and is no text, is the checksum, or
+        # was it before its name was damaged. An older version keeps it as a text: that is none.
+        checks = [n for n, value in fields.items() if "." not in n and not isinstance(value, str)]
+        is_right = not checks or (checks == [CHECK_FIELD] and has_right_check(fields))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise ObjectDamagedError(f"{folder.settings_file} cannot be read: {error}") from error
-    if not isinstance(fields, dict):
-        raise ObjectDamagedError(f"{folder.settings_file} holds no JSON object")
-    return {str(name): str(value) for name, value in fields.items()}
+        raise ObjectDamagedError(f"{file} cannot be read: {error}") from error
+    if not is_right:
+        raise with_hint(
+            ObjectDamagedError(f"{file} was damaged, or edited by hand: its checksum is wrong"),
+            "look through its options, and remove the line of "
+            f"{checks[0]!r} to have them taken as they are",
+        )
+    return {name: str(value) for name, value in fields.items() if name != CHECK_FIELD}
+
+
+@contextmanager
+def changing_settings(folder: Folder) -> Iterator[dict[str, str]]:
+    """Yield the options to change; when the block ends they replace those that were there.
+
+    Other processes and threads that change them wait meanwhile, so that no change is lost. An
+    error inside the block leaves them as they were.
+    """
+    with alone_in(folder.root):
+        settings = read_settings(folder)
+        yield settings
+        write_settings(folder, settings)
 
 
 def write_settings(folder: Folder, settings: Mapping[str, str]) -> None:
@@ -371,9 +470,6 @@ def write_settings(folder: Folder, settings: Mapping[str, str]) -> None:
     StorageError
         The file system refused; the options stay as they were.
     """
+    fields = dict(sorted(settings.items()))
     with new_file(folder.settings_file) as write:
-        write(_json(dict(sorted(settings.items()))))
-
-
-def _json(fields: dict[str, Any]) -> bytes:
-    return (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode()
+        write(encode_json({CHECK_FIELD: check_of(fields), **fields}))

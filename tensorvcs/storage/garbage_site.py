@@ -9,6 +9,7 @@ import numpy as np
 
 from tensorvcs.objects.digest import array_to_digests, digests_to_array
 from tensorvcs.storage.durable import remove_leftovers
+from tensorvcs.storage.folder import LMDB_FOLDER
 from tensorvcs.storage.orphan_ages import OrphanAges, read_orphan_ages, write_orphan_ages
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tensorvcs.storage.value_blocks import ValueBlock
 
 WAIT_SECONDS = 10.0
-"""How long a collection waits for work in progress; new work waits meanwhile."""
+"""How long a collection waits for work in progress; new work waits for a part of that."""
 
 
 class GarbageSite:
@@ -115,5 +116,6 @@ class GarbageSite:
 
     def remove_leftovers(self) -> int:
         """Remove the files that writers left when they died, and return how many."""
-        beside = (self._settings_file, self._ages_file)
+        database = self._settings_file.with_name(LMDB_FOLDER)
+        beside = (self._settings_file, self._ages_file, database)
         return self._tensors.remove_orphans() + sum(map(remove_leftovers, beside))

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from tensorvcs.errors import StorageError, WorkInProgressError, with_hint
 from tensorvcs.objects.digest import DIGEST_NBYTES
+from tensorvcs.storage.durable import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,8 @@ _GATE = "gate.lock"
 _COLLECTION = "collection.lock"
 _PIN_PREFIX = "reading-"
 _POLL_SECONDS = 0.02
+GATE_SECONDS = 0.5
+"""How long a collection keeps new work out while it waits for what runs."""
 
 
 @dataclass(slots=True)
@@ -218,7 +221,9 @@ class Leases:
         Parameters
         ----------
         wait_seconds : float
-            How long to wait for work in progress to end. New work waits meanwhile.
+            How long to wait for work in progress to end. New work waits for the first
+            `GATE_SECONDS` of it, in which short work ends; then it is let in, since what runs is
+            long.
 
         Raises
         ------
@@ -232,17 +237,25 @@ class Leases:
             gate = _open(self._folder / _GATE)
             descriptor = _open(self._folder / _WORK)
         try:
-            deadline = time.monotonic() + wait_seconds
-            for one in (gate, descriptor):
-                while not self._try_exclusive(one):
-                    if time.monotonic() >= deadline:
-                        raise self._in_progress(one)
-                    time.sleep(_POLL_SECONDS)
+            start = time.monotonic()
+            patience = start + min(wait_seconds, GATE_SECONDS)
+            if not (self._wait(gate, patience) and self._wait(descriptor, patience)):
+                fcntl.flock(gate, fcntl.LOCK_UN)
+                if not self._wait(descriptor, start + wait_seconds):
+                    raise self._in_progress(descriptor)
             yield
         finally:
             for one in (descriptor, gate):
                 fcntl.flock(one, fcntl.LOCK_UN)
                 os.close(one)
+
+    def _wait(self, descriptor: int, until: float) -> bool:
+        """Try to lock a file until that moment; tell whether it was done."""
+        while not self._try_exclusive(descriptor):
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
 
     def _try_exclusive(self, descriptor: int) -> bool:
         with self._translated():
@@ -269,10 +282,14 @@ class Leases:
         except OSError as error:
             if isinstance(error, StorageError):
                 raise
-            raise with_hint(
-                StorageError(f"cannot lock in {self._folder}: {error}"),
-                "the folder of the repository must be writable, on a file system that has locks",
-            ) from error
+            refused = refusal(f"cannot lock in {self._folder}", error)
+            if refused.hint is None:
+                with_hint(
+                    refused,
+                    "the folder of the repository must be writable, on a file system that has "
+                    "locks",
+                )
+            raise refused from error
 
 
 def _open(file: Path) -> int:

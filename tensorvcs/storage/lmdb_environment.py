@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import threading
 import weakref
@@ -13,9 +14,17 @@ from typing import TYPE_CHECKING, Any, NewType, Protocol, Self, cast
 
 import lmdb
 
-from tensorvcs.errors import ClosedError, ObjectDamagedError, StateError, StorageError, with_hint
-from tensorvcs.storage.durable import step, sync_folder
-from tensorvcs.storage.lmdb_pages import is_cut
+from tensorvcs.errors import (
+    ClosedError,
+    DiskFullError,
+    ObjectDamagedError,
+    StateError,
+    StorageError,
+    WorkInProgressError,
+    with_hint,
+)
+from tensorvcs.storage.durable import refusal, step, sync_folder
+from tensorvcs.storage.lmdb_pages import find_wild_roots, is_cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +37,7 @@ MAX_DATABASES = 16
 # not map that much, less will do, and the map grows when half of it is used.
 _MAP_NBYTES = (4 << 40, 64 << 30, 4 << 30, 1 << 30, 256 << 20)
 _MAX_READERS = 1022
+_TABLE_NBYTES = 64 << 10  # what LMDB makes of so many
 _FULL_NBYTES = 16 << 20
 _WAIT_SECONDS = 60.0
 
@@ -120,6 +130,11 @@ class Transaction:
         found = self._txn.stat(self._databases[db])
         pages = found["branch_pages"] + found["leaf_pages"] + found["overflow_pages"]
         return int(pages * found["psize"])
+
+    @property
+    def number(self) -> int:
+        """The number that LMDB gives to this write transaction."""
+        return int(self._txn.id())
 
     def commit(self) -> None:
         """End a write transaction; only `LmdbEnvironment` calls it."""
@@ -263,11 +278,25 @@ class LmdbEnvironment:
         return shared
 
 
+def open_existing(folder: Path) -> LmdbEnvironment:
+    """Return the environment of a folder, which must be there.
+
+    Raises
+    ------
+    ObjectDamagedError
+        It is gone: a new one in its place would look like an empty repository.
+    """
+    if not (folder / "data.mdb").exists():
+        raise _damaged(f"{folder / 'data.mdb'} is gone")
+    return LmdbEnvironment(folder)
+
+
 class _Shared:
     """What all `LmdbEnvironment` objects of one folder share in this process."""
 
     def __init__(self, folder: Path) -> None:
         self.path = os.path.realpath(folder)
+        self.identity: tuple[int, int] | None = None
         self.use_count = 0
         self.databases: dict[str, Any] = {}
         self.environment: lmdb.Environment | None = None
@@ -300,9 +329,13 @@ class _Shared:
             os.makedirs(self.path, exist_ok=True)  # noqa: PTH103
             exists = os.path.exists(data)  # noqa: PTH110
             if exists and os.path.getsize(data) == 0:  # noqa: PTH202
-                raise ObjectDamagedError(f"{data} is empty: its content is lost")
+                raise _damaged(f"{data} is empty: its content is lost")
         except OSError as error:
             raise StorageError(f"cannot open {self.path}: {error}") from error
+        self._check_place()
+        problem = find_wild_roots(Path(data)) if exists else None
+        if problem is not None:
+            raise _damaged(f"{data} is damaged: {problem}")
         with _translated(self.path):
             self.databases = {}
             self.is_writable = writable or not exists
@@ -319,12 +352,51 @@ class _Shared:
                 self.close()
                 self.open(writable=True)
 
+    def _check_place(self) -> None:
+        """Refuse another folder than the one that was opened first."""
+        found = os.stat(self.path)  # noqa: PTH116
+        identity = found.st_dev, found.st_ino
+        if self.identity is not None and self.identity != identity:
+            raise with_hint(
+                StateError(f"{self.path} was replaced since it was opened: it was recovered"),
+                "open the repository anew",
+            )
+        self.identity = identity
+
+    @contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """Keep the folder from being replaced while it is written."""
+        owner = os.getpid()
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise refusal(f"cannot open {self.path}", error) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise with_hint(
+                    WorkInProgressError(f"nothing was stored: {self.path} is being recovered"),
+                    "try again when 'tvcs recover' has ended",
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+            self._check_place()
+            yield
+        finally:
+            if os.getpid() == owner:
+                # Closing alone would leave the lock to a child that was forked inside the block.
+                with suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
     def open_database(self, name: str) -> None:
         """Open a database in a transaction of its own; NotFoundError when it must be made."""
         assert self.environment is not None
         self.databases[name] = self.environment.open_db(name.encode(), create=self.is_writable)
 
     def _map(self) -> lmdb.Environment:
+        _take_room(Path(self.path, "lock.mdb"))
         for map_nbytes in _MAP_NBYTES:
             try:
                 return lmdb.open(
@@ -353,7 +425,7 @@ class _Shared:
                 if is_cut(Path(data), page_nbytes):
                     found = os.stat(data).st_size  # noqa: PTH116
                     self.close()
-                    raise ObjectDamagedError(
+                    raise _damaged(
                         f"{data} was cut: it has {found} bytes of {wanted}, and some of those that "
                         "it lacks are in use"
                     )
@@ -423,7 +495,13 @@ class _Shared:
         if not self.is_writable:
             with self._without_readers(), _REGISTRY_LOCK:
                 self.close()
-                self.open(writable=True)
+                try:
+                    self.open(writable=True)
+                except BaseException:
+                    # Who may not write, or cannot now, goes on reading.
+                    self.close()
+                    self.open(writable=False)
+                    raise
 
     def begin_write(self) -> Transaction:
         if getattr(self.local, "reader", None) is not None:
@@ -442,6 +520,11 @@ class _Shared:
 
     @contextmanager
     def outer_write(self) -> Iterator[Transaction]:
+        with self._in_place(), self._outer_write() as txn:
+            yield txn
+
+    @contextmanager
+    def _outer_write(self) -> Iterator[Transaction]:
         with _translated(self.path):
             txn = self.writer = self.begin_write()
         self.writer_thread = threading.get_ident()
@@ -457,8 +540,16 @@ class _Shared:
                     )
                 if self.writer is not txn:
                     raise StateError("a transaction ends in the process that began it")
+                number = txn.number
                 step("transaction complete")
-                txn.commit()
+                try:
+                    txn.commit()
+                except lmdb.Error:
+                    raise
+                except BaseException:
+                    # An interrupt that comes while LMDB commits is raised when it has done so.
+                    is_durable = self.last_transaction() >= number
+                    raise
                 is_durable = True
                 step("transaction durable")
         finally:
@@ -598,6 +689,32 @@ def _guard_lifted() -> Iterator[None]:
         _envid.env_keys = keys
 
 
+def _take_room(table: Path) -> None:
+    """Set disk aside for the whole table of readers, which LMDB writes through its map.
+
+    Otherwise a reader on a full disk, even the first, would end with a bus error. LMDB must not
+    have the file open in this process: closing it here would end its locks.
+
+    Raises
+    ------
+    DiskFullError
+        There is no room for any of it.
+    """
+    try:
+        descriptor = os.open(table, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return  # LMDB says what is wrong, or can do without
+    try:
+        os.posix_fallocate(descriptor, 0, _TABLE_NBYTES)
+    except OSError as error:
+        refused = refusal(f"cannot open {table}", error)
+        # The first page of a table that was made without is enough for 60 readers.
+        if isinstance(refused, DiskFullError) and not os.fstat(descriptor).st_blocks:
+            raise refused from error
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def _translated(path: str) -> Iterator[None]:
     try:
@@ -606,19 +723,26 @@ def _translated(path: str) -> Iterator[None]:
         raise _translate(error, path) from error
 
 
+def _damaged(problem: str) -> ObjectDamagedError:
+    return with_hint(
+        ObjectDamagedError(problem),
+        "run 'tvcs recover' to make a new one of all that is left in it",
+    )
+
+
 def _translate(error: lmdb.Error, path: str) -> StorageError | ObjectDamagedError:
     if isinstance(error, _DAMAGE):
-        return ObjectDamagedError(f"the LMDB file in {path} is damaged: {error}")
-    translated = StorageError(f"LMDB in {path}: {error}")
-    is_cut = os.strerror(errno.EIO) in str(error)  # as LMDB says of a write that ends too early
-    if (
-        isinstance(error, (lmdb.MapFullError, lmdb.DiskError))
-        or os.strerror(errno.ENOSPC) in str(error)
-        or (is_cut and _is_full(path))
-    ):
-        if is_cut:
-            translated = StorageError(f"LMDB in {path}: {os.strerror(errno.ENOSPC)} ({error})")
-        return with_hint(translated, "free space on the disk and try again")
+        return _damaged(f"the LMDB file in {path} is damaged: {error}")
+    problem = f"LMDB in {path} refused"
+    if isinstance(error, lmdb.MapFullError):
+        full_map = DiskFullError(f"{problem}: {error}")
+        return with_hint(full_map, "free space on the disk and try again")
+    # As LMDB says of a write that ends too early.
+    is_cut = os.strerror(errno.EIO) in str(error)
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    translated = refusal(problem, full if is_cut and _is_full(path) else error)
+    if isinstance(translated, DiskFullError):
+        return translated
     if isinstance(error, lmdb.ReadonlyError) or os.strerror(errno.EACCES) in str(error):
         return with_hint(translated, "check the permissions of the folder")
     if any(os.strerror(number) in str(error) for number in _NO_LOCKS):

@@ -1,7 +1,10 @@
 """Look at the pages of an LMDB file, past LMDB: is a file that is short a file that was cut?
 
 LMDB trusts its file. A page that was cut off reads as zeros, on which LMDB may end the process with
-an assertion, so that a cut file is told before LMDB looks at it.
+an assertion, so that a cut file is told before LMDB looks at it, and so are heads that lead out of
+the file. What remains is a length on another page, of a node or a long value, that a damaged bit
+makes lead behind the end of the file: it ends the process with a signal when that record is read.
+`lmdb_scan` reads all of that without LMDB.
 
 References
 ----------
@@ -27,6 +30,49 @@ _NUMBER = struct.Struct("<Q")
 _BRANCH, _LEAF, _LEAF_OF_KEYS = 0x01, 0x02, 0x20
 _BIG_DATA, _SUB_TREE = 0x01, 0x02
 _NO_PAGE = (1 << 64) - 1
+_HEAD_NBYTES = _PAGE.size + _META.size + 2 * _TREE.size + _TAIL.size
+_PAGE_SIZES = (4096, 8192, 16384, 32768, 65536)
+
+
+MAX_ABSENT_NBYTES = 4 << 30
+"""How far a file may end before its last page: LMDB leaves those out that were freed in the
+transaction that took them."""
+
+
+def find_wild_roots(path: Path) -> str | None:
+    """Return what is wrong with the head pages, where LMDB would look outside of its file.
+
+    LMDB takes what its newest head says on trust. Pages that a tree names it compares with the last
+    page, but not the last page with the file, nor the roots with either. None when they fit, or
+    when LMDB says itself what is wrong.
+
+    Notes
+    -----
+    Reads two pages, in about 10 µs.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_NBYTES)
+        if len(head) < _HEAD_NBYTES:
+            return None
+        page_nbytes = _TREE.unpack_from(head, _PAGE.size + _META.size)[0]
+        if page_nbytes not in _PAGE_SIZES:
+            return f"a head page says that pages have {page_nbytes} bytes"
+        file.seek(page_nbytes)
+        other = file.read(_HEAD_NBYTES)
+        nbytes = file.seek(0, 2)
+    if len(other) < _HEAD_NBYTES:
+        return None
+    at = _PAGE.size + _META.size
+    (last_page, transaction), (other_last_page, other_transaction) = (
+        _TAIL.unpack_from(page, at + 2 * _TREE.size) for page in (head, other)
+    )
+    if other_transaction > transaction:
+        head, last_page = other, other_last_page
+    if (last_page + 1) * page_nbytes > nbytes + MAX_ABSENT_NBYTES:
+        return f"its head says that the last page is {last_page}"
+    roots = [_TREE.unpack_from(head, at + place * _TREE.size)[-1] for place in (0, 1)]
+    wild = [root for root in roots if root != _NO_PAGE and not 1 < root <= last_page]
+    return f"its head names the page {wild[0]} of {last_page + 1}" if wild else None
 
 
 def is_cut(path: Path, page_nbytes: int) -> bool:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tensorvcs.errors import StagingLockedError, StorageError, with_hint
+from tensorvcs.storage.durable import refusal
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,7 +48,7 @@ class StagingLock:
         try:
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise StorageError(f"cannot open the lock {file}: {error}") from error
+            raise refusal(f"cannot open the lock {file}", error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

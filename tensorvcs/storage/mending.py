@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tensorvcs.errors import CorruptionError, PackDamagedError, StorageError
+from tensorvcs.errors import CorruptionError, PackDamagedError
 from tensorvcs.objects.digest import array_to_digests
+from tensorvcs.storage.durable import refusal, step
 from tensorvcs.storage.hdf5_pack import TEMPORARY_PREFIX, SealedPack
 from tensorvcs.storage.interfaces import TensorStore
 from tensorvcs.storage.mapped_pack import MappedPack
@@ -64,6 +65,13 @@ class Mended:
         """Whether anything was mended."""
         return bool(self.packs or self.value_count)
 
+    def add(self, part: Mended) -> None:
+        """Add what was mended besides."""
+        self.packs += part.packs
+        self.value_count += part.value_count
+        self.lost += part.lost
+        self.unopened += part.unopened
+
 
 def is_damaged(pack: MappedPack) -> bool:
     """Tell whether anything is wrong with a pack; reads all of it, and hashes every value."""
@@ -94,12 +102,14 @@ def open_damaged(folder: Path, record: PackRecord) -> tuple[MappedPack | None, b
             fcntl.flock(file.fileno(), fcntl.LOCK_EX)
             shutil.copyfileobj(damaged, file, 1 << 20)
             file.truncate(record.file_nbytes)
+            # What is mapped must have its place: a hole ends the process on a full disk.
+            os.posix_fallocate(file.fileno(), 0, record.file_nbytes)
             file.flush()
             return MappedPack(copy, record), False
     except CorruptionError:
         return None, False
     except OSError as error:
-        raise StorageError(f"cannot salvage pack {path.name}: {error}") from error
+        raise refusal(f"cannot salvage pack {path.name}", error) from error
     finally:
         copy.unlink(missing_ok=True)
 
@@ -164,6 +174,12 @@ def renew_pack(
     if is_better and replace(sealed):
         path = folder / record.file_name
         mended.packs.append(path.name)
-        with suppress(OSError):
-            path.rename(path.with_name(f"damaged-{path.name}"))
+        put_aside(path)
     return mended
+
+
+def put_aside(path: Path) -> None:
+    """Rename a pack that is no longer in the index, for people to look at; nothing reads it."""
+    with suppress(OSError):
+        path.rename(path.with_name(f"damaged-{path.name}"))
+    step("pack put aside")

@@ -349,16 +349,19 @@ class PackIndex:
         add_loose: Iterable[tuple[bytes, bytes]] = (),
         remove_packs: Sequence[bytes] = (),
         remove_loose: Sequence[bytes] = (),
+        relied_on: Sequence[bytes] = (),
     ) -> bool:
         """Change the index in one transaction, or in the one that is open.
 
         Returns
         -------
         bool
-            False, and nothing is changed, when one of `remove_packs` is gone already.
+            False, and nothing is changed, when one of the packs of `remove_packs` or `relied_on`
+            is gone already.
         """
         with self._environment.write() as txn:
-            if any(txn.get(pack_id, db=self._packs) is None for pack_id in remove_packs):
+            needed = (*remove_packs, *relied_on)
+            if any(txn.get(pack_id, db=self._packs) is None for pack_id in needed):
                 return False
             for pack_id in remove_packs:
                 txn.delete(pack_id, db=self._packs)

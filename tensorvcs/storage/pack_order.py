@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tensorvcs.storage import codecs
-from tensorvcs.storage.hdf5_pack import (
-    FramesWriter,
-    PackWriter,
-    RowsWriter,
-    SealedPack,
-    small_metadata_nbytes,
-)
-from tensorvcs.storage.mapped_pack import MappedFrames, MappedPack, MappedRows
+from tensorvcs.storage.dataset_writers import FramesWriter, RowsWriter, small_metadata_nbytes
+from tensorvcs.storage.hdf5_pack import PackWriter, SealedPack
+from tensorvcs.storage.mapped_datasets import MappedFrames, MappedRows
 from tensorvcs.storage.pack_rewrite import forget_pages
 from tensorvcs.storage.unsealed import MAX_PACK_PAYLOAD_NBYTES, MAX_PACK_ROWS, path_key
 
@@ -25,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tensorvcs.storage.mapped_pack import MappedPack
     from tensorvcs.storage.pack_index import Layout
 
     Dataset = MappedRows | MappedFrames

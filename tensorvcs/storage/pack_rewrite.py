@@ -18,14 +18,9 @@ from tensorvcs.objects.digest import digests_to_array, hash_rows
 from tensorvcs.objects.sorted_digests import DigestSet, sort_digests
 from tensorvcs.objects.tensor import digest_value, value_header
 from tensorvcs.storage import codecs
-from tensorvcs.storage.hdf5_pack import (
-    FramesWriter,
-    PackWriter,
-    RowsWriter,
-    SealedPack,
-    small_metadata_nbytes,
-)
-from tensorvcs.storage.mapped_pack import MappedFrames, MappedPack, MappedRows
+from tensorvcs.storage.dataset_writers import FramesWriter, RowsWriter, small_metadata_nbytes
+from tensorvcs.storage.hdf5_pack import PackWriter, SealedPack
+from tensorvcs.storage.mapped_datasets import MappedFrames, MappedRows
 from tensorvcs.storage.unsealed import path_key
 
 if TYPE_CHECKING:
@@ -33,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from tensorvcs.storage.mapped_pack import MappedPack
 
 _BLOCK_NBYTES = 4 << 20
 _BLOCK_FRAMES = 1024

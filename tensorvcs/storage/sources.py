@@ -12,7 +12,7 @@ from tensorvcs.errors import ObjectDamagedError, ObjectNotFoundError
 from tensorvcs.objects.digest import digests_to_array
 from tensorvcs.objects.dtype import dtype_from_name
 from tensorvcs.objects.tensor import value_from_data
-from tensorvcs.storage.mapped_pack import check_layout, check_value_shape
+from tensorvcs.storage.mapped_datasets import check_layout, check_value_shape
 from tensorvcs.storage.pack_index import LooseValue, decode_loose
 from tensorvcs.storage.unsealed import loose_layout
 

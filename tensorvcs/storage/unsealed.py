@@ -11,14 +11,13 @@ from tensorvcs.objects.digest import array_to_digests
 from tensorvcs.objects.dtype import dtype_from_name
 from tensorvcs.objects.sorted_digests import DigestSet
 from tensorvcs.storage import codecs
-from tensorvcs.storage.hdf5_pack import (
+from tensorvcs.storage.dataset_writers import (
     MAX_ROW_NBYTES,
     FramesWriter,
-    PackWriter,
     RowsWriter,
-    SealedPack,
     small_metadata_nbytes,
 )
+from tensorvcs.storage.hdf5_pack import PackWriter, SealedPack
 from tensorvcs.storage.pack_index import Layout, LooseValue, encode_loose
 
 if TYPE_CHECKING:

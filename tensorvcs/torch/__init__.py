@@ -19,6 +19,13 @@ from tensorvcs.torch.iterable import IterableTensorDataset
 from tensorvcs.torch.loader import TensorLoader
 from tensorvcs.torch.mix import Mix
 from tensorvcs.torch.order import spread
+from tensorvcs.torch.replaying import (
+    RunCheck,
+    RunDifference,
+    diff_runs,
+    seen_keys,
+    verify_run,
+)
 from tensorvcs.torch.sampling import Balanced, Block, Weighted
 from tensorvcs.torch.stats import LoaderStats
 
@@ -34,9 +41,14 @@ __all__ = [
     "Padded",
     "Ragged",
     "RaggedBatch",
+    "RunCheck",
+    "RunDifference",
     "Stack",
     "TensorDataset",
     "TensorLoader",
     "Weighted",
+    "diff_runs",
+    "seen_keys",
     "spread",
+    "verify_run",
 ]

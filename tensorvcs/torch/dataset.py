@@ -23,10 +23,11 @@ from tensorvcs.errors import (
 )
 from tensorvcs.torch.arguments import as_count, check_readable
 from tensorvcs.torch.buffers import FRESH_MEMORY
+from tensorvcs.torch.chosen import MAX_NBYTES, SplitPart, spell_positions, spell_splits
 from tensorvcs.torch.convert import to_torch, value_to_torch
-from tensorvcs.torch.identity import difference, identity_of
+from tensorvcs.torch.identity import changed_since, difference, identity_of
 from tensorvcs.torch.key_hashes import key_hashes
-from tensorvcs.torch.notes import telling
+from tensorvcs.torch.notes import leaving, telling
 from tensorvcs.torch.splits import split_places, value_words
 
 if TYPE_CHECKING:
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
     from tensorvcs.checkout.column import Column
     from tensorvcs.checkout.editor import EditableCheckout
     from tensorvcs.checkout.reader import Checkout
+    from tensorvcs.history.commit import Commit
     from tensorvcs.objects.keys import Key
+    from tensorvcs.objects.schema import Schema
     from tensorvcs.torch.buffers import Memory
+    from tensorvcs.torch.chosen import Splits
 
 Sample = Any
 _NAMED_KEYS = 3
@@ -161,6 +165,8 @@ class TensorDataset(Dataset[Sample]):
         self.as_dict = as_dict
         self._positions: dict[str, NDArray[np.int64]] | None = None
         self._key_hashes: NDArray[np.uint64] | None = None
+        # The splits that gave these samples; None where others were chosen otherwise.
+        self._splits: Splits | None = () if keys is None else None
         first = checkout.columns[self.columns[0]]
         if keys is not None:
             listed = list(keys)
@@ -208,24 +214,28 @@ class TensorDataset(Dataset[Sample]):
         at = as_int(place)
         if not -len(self) <= at < len(self):
             raise IndexError(f"place {at} is outside a dataset of {len(self)} samples")
-        return self._finish(self._read(np.array([at % len(self)]))[0])
+        return self._finish(self._read(np.array([at % len(self)]))[0], at % len(self))
 
     def _many(self, places: NDArray[np.intp]) -> Any:
         batch = self._read(places)
         if self.transform is not None:
-            return [self._finish(sample) for sample in batch]
+            return list(map(self._finish, batch, places.tolist()))
         return batch.columns[0] if self._is_single else batch.columns
 
     def __getitems__(self, places: Sequence[int]) -> Any:
         """Return many samples in one read: a `Batch`, or a list of what `transform` made."""
-        batch = self._read(_places(places))
+        found = _places(places)
+        batch = self._read(found)
         if self.transform is None and not self._is_single:
             return batch
-        return [self._finish(sample) for sample in batch]
+        return list(map(self._finish, batch, found.tolist()))
 
-    def _finish(self, sample: Sample) -> Any:
+    def _finish(self, sample: Sample, place: int) -> Any:
         value = sample[0] if self._is_single else sample
-        return value if self.transform is None else self.transform(value)
+        if self.transform is None:
+            return value
+        with leaving(), telling(lambda: f"sample {self.keys_at([place])[0]!r}"):
+            return self.transform(value)
 
     def _read(self, places: NDArray[np.intp]) -> Batch:
         return Batch(self.gather(places), len(places), as_dict=self.as_dict)
@@ -331,10 +341,16 @@ class TensorDataset(Dataset[Sample]):
 
     def sample_nbytes(self) -> int:
         """Return the bytes of a sample, those of columns with one shape alone."""
+        return sum(schema.row_nbytes for schema in self._stacked())
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether every column has one shape, so that a batch of it is one gather."""
+        return len(self._stacked()) == len(self.columns)
+
+    def _stacked(self) -> list[Schema]:
         schemas = [self.checkout.columns[name].schema for name in self.columns]
-        return sum(
-            schema.row_nbytes for schema in schemas if schema.is_fixed_shape and not schema.nested
-        )
+        return [schema for schema in schemas if schema.is_fixed_shape and not schema.nested]
 
     def key_hashes(self) -> NDArray[np.uint64]:
         """Return a word for each sample that depends on its key alone, shape (n,).
@@ -354,6 +370,30 @@ class TensorDataset(Dataset[Sample]):
     def identity(self) -> dict[str, Any]:
         """Return plain values that tell these samples from others: commit, columns and digest."""
         return identity_of(self.checkout, self.columns, self._positions)
+
+    def record(self, max_nbytes: int = MAX_NBYTES) -> dict[str, Any]:
+        """Return `identity`, and which samples these are where they are not all.
+
+        Parameters
+        ----------
+        max_nbytes : int
+            How long the positions of samples may be.
+
+        Returns
+        -------
+        dict
+            As `identity`, and for a part of the samples ``chosen``: ``count``; and ``splits``,
+            where they come from `split` alone, or ``mask`` or ``steps``, positions in key order of
+            the first column. Only ``count`` where those are too long.
+        """
+        found = self.identity()
+        if self._positions is None:
+            return found
+        if self._splits is not None:
+            return {**found, "chosen": spell_splits(self._splits, len(self))}
+        column = self.checkout.columns[self.columns[0]]
+        positions = self._positions[self.columns[0]].astype(np.int64)
+        return {**found, "chosen": spell_positions(positions, len(column), max_nbytes)}
 
     def difference(self, then: Mapping[str, Any]) -> str:
         """Tell what changed since another `identity`, in a sentence or two."""
@@ -388,7 +428,42 @@ class TensorDataset(Dataset[Sample]):
         made._positions = {name: self._at(name, places) for name in self.columns}
         made._key_hashes = None if self._key_hashes is None else self._key_hashes[places]
         made._count = len(places)
+        made._splits = None
         return made
+
+    def since(self, revision: str | Commit) -> TensorDataset:
+        """Return the samples that were added or modified after a revision, in their order here.
+
+        Parameters
+        ----------
+        revision : str or Commit
+            Such as the commit that a model was trained on.
+
+        Returns
+        -------
+        TensorDataset
+            The samples that have a value in one of the columns that they did not have at the
+            revision. All samples where a column is new since then, or has another schema.
+
+        Raises
+        ------
+        RevisionNotFoundError
+        ObjectNotFoundError
+            A partial clone does not have the trees of that revision.
+
+        Notes
+        -----
+        The cost follows what differs, not the size of the columns.
+        """
+        first = self.checkout.columns[self.columns[0]]
+        keys = changed_since(self.checkout, self.columns, revision)
+        if keys is None:
+            return self.subset(np.arange(len(self)))
+        known = [key for key in keys if key in first]
+        positions = np.sort(first.positions(known))
+        if self._positions is None:
+            return self.subset(positions)
+        return self.subset(np.isin(self._positions[self.columns[0]], positions))
 
     def split(
         self,
@@ -422,8 +497,13 @@ class TensorDataset(Dataset[Sample]):
         """
         names = [identical] if isinstance(identical, str) else list(identical)
         seed = as_count("seed", seed)
-        parts = split_places(self.key_hashes(), shares, seed, [self._twins(n) for n in names])
-        return {name: self.subset(places) for name, places in parts.items()}
+        places = split_places(self.key_hashes(), shares, seed, [self._twins(n) for n in names])
+        parts = {name: self.subset(chosen) for name, chosen in places.items()}
+        if self._splits is not None:
+            sizes = tuple((name, float(share)) for name, share in shares.items())
+            for name, part in parts.items():
+                part._splits = (*self._splits, SplitPart(sizes, seed, tuple(names), name))
+        return parts
 
     def _twins(self, name: str) -> NDArray[np.uint64]:
         """Return a word for each sample, equal for those with an identical value in a column."""
@@ -453,8 +533,7 @@ def _places(places: Any) -> NDArray[np.intp]:
 
 def _read_column(column: Column | NestedColumn, positions: NDArray[Any], memory: Memory) -> Any:
     if isinstance(column, NestedColumn):
-        keys = column.sample_keys()
-        return [value_to_torch(dict(column[keys[at]].items())) for at in positions.tolist()]
+        return [value_to_torch(sample) for sample in column.read(positions)]
     schema = column.schema
     out = None
     if schema.is_fixed_shape:

@@ -8,8 +8,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from tensorvcs.errors import InvalidInputError, NotFoundError
-from tensorvcs.history.commit import load_commit
+from tensorvcs.history.commit import Commit, load_commit
 from tensorvcs.history.difference.diff import diff_columns
+from tensorvcs.history.revisions import resolve
 from tensorvcs.history.snapshot import read_snapshot
 from tensorvcs.objects.digest import CommitDigest
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from tensorvcs.checkout.editor import EditableCheckout
     from tensorvcs.checkout.reader import Checkout
+    from tensorvcs.objects.keys import Key
 
 
 def identity_of(
@@ -82,3 +84,44 @@ def difference(
     if changes:
         return f"{told}; samples changed in {'; '.join(changes)}"
     return f"{told}; what changed cannot be told, for that commit is not here"
+
+
+def changed_since(
+    checkout: Checkout | EditableCheckout, columns: Sequence[str], revision: str | Commit
+) -> list[Key] | None:
+    """Return the samples with a value that they did not have at a revision, in any of some columns.
+
+    Returns
+    -------
+    list of key, or None
+        None for all samples: a column is new, or has another schema. A nested sample that lost a
+        subsample, or itself, is among them.
+
+    Raises
+    ------
+    RevisionNotFoundError
+    ObjectNotFoundError
+        A tree of the revision is not here.
+    """
+    stores = checkout._stores
+    if isinstance(revision, Commit):
+        commit = revision
+    else:
+        commit = load_commit(stores.objects, resolve(stores.objects, stores.refs, revision))
+    before = read_snapshot(stores.objects, commit.object.snapshot)
+    after = {name: checkout.columns[name]._reader.state for name in checkout.columns}
+    nodes = checkout.columns[columns[0]]._reader.nodes
+    changed: dict[Key, None] = {}
+    for column in diff_columns(nodes, before, after, stores.tensors, columns).columns.values():
+        # A column of one of these names that became another one is no matter here.
+        if column.name not in columns:
+            continue
+        if column.schema is not None:
+            return None
+        if after[column.name].schema.nested:
+            for keys in (column.added, column.modified, column.deleted):
+                changed.update(dict.fromkeys(sample for sample, _ in keys))
+        else:
+            changed.update(dict.fromkeys(column.added))
+            changed.update(dict.fromkeys(column.modified))
+    return list(changed)

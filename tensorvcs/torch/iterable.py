@@ -10,6 +10,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from tensorvcs.errors import InvalidInputError
 from tensorvcs.torch.arguments import as_count
 from tensorvcs.torch.loader import TensorLoader
+from tensorvcs.torch.notes import leaving
 from tensorvcs.torch.state import Place
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
     from tensorvcs.checkout.reader import Checkout
     from tensorvcs.torch.dataset import TensorDataset
+    from tensorvcs.torch.loader import OnOtherData
     from tensorvcs.torch.mix import Mix
+
+_END = object()
 
 
 class IterableTensorDataset(IterableDataset[Any]):
@@ -76,10 +80,16 @@ class IterableTensorDataset(IterableDataset[Any]):
 
     def _iterate(self, at: Place, number: int, count: int) -> Iterator[Any]:
         made = at.seen
-        for batch in self._loader.part(at.epoch, number + made * count, count):
+        batches = self._loader.part(at.epoch, number + made * count, count)
+        while True:
+            with leaving():
+                batch = next(batches, _END)
+            if batch is _END:
+                break
             made += 1
             self._at = Place(at.epoch, made)
             yield batch
+            del batch
         self._at = Place(at.epoch + 1, 0)
 
     def state_dict(self) -> dict[str, Any]:
@@ -87,12 +97,14 @@ class IterableTensorDataset(IterableDataset[Any]):
         state = self._loader.state_dict()
         return {**state, "epoch": self._at.epoch, "made": self._at.seen}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken; raises as `TensorLoader.load_state_dict` does."""
+    def load_state_dict(
+        self, state: Mapping[str, Any], *, on_other_data: OnOtherData = "error"
+    ) -> None:
+        """Go on where a state was taken, as `TensorLoader.load_state_dict` does."""
         made = state.get("made")
         if not isinstance(made, int) or made < 0:
             raise InvalidInputError("not the state of an IterableTensorDataset")
-        self._loader.load_state_dict(state)
+        self._loader.load_state_dict(state, on_other_data=on_other_data)
         self.set_epoch(int(state["epoch"]))
         self._at, self._resumed_at = Place(int(state["epoch"]), made), made
 

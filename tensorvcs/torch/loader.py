@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
 from hashlib import blake2b
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -15,7 +14,6 @@ import torch
 
 from tensorvcs.checkout.editor import EditableCheckout
 from tensorvcs.errors import InvalidInputError, OtherDataError, with_hint
-from tensorvcs.torch.ahead import run_ahead
 from tensorvcs.torch.arguments import as_count, check_seconds
 from tensorvcs.torch.buffers import FRESH_MEMORY, Buffers, PinnedMemory
 from tensorvcs.torch.dataset import TensorDataset
@@ -24,7 +22,8 @@ from tensorvcs.torch.mix import Mix
 from tensorvcs.torch.order import key_of
 from tensorvcs.torch.placing import on_device, pinned
 from tensorvcs.torch.ranks import find_rank
-from tensorvcs.torch.sampling import order_for
+from tensorvcs.torch.reading import read_plans
+from tensorvcs.torch.sampling import order_for, spell_sampler
 from tensorvcs.torch.state import History, LoaderState, Place
 from tensorvcs.torch.stats import Tally
 from tensorvcs.torch.steps import Steps
@@ -32,13 +31,14 @@ from tensorvcs.torch.transforms import Transforms
 from tensorvcs.torch.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
     from tensorvcs.checkout.reader import Checkout
     from tensorvcs.objects.keys import Key
     from tensorvcs.torch.collate import Collate
-    from tensorvcs.torch.making import Made, Plan
+    from tensorvcs.torch.making import Plan
     from tensorvcs.torch.order import Order
+    from tensorvcs.torch.reading import Result
     from tensorvcs.torch.sampling import Block, Sampler
     from tensorvcs.torch.stats import LoaderStats
     from tensorvcs.torch.steps import Last, Share
@@ -48,7 +48,10 @@ _MAX_THREADS = 4
 
 Context = Literal["forkserver", "spawn", "fork"]
 
-Result = tuple["Sequence[Share]", "Made"]
+OnOtherData = Literal["error", "warn", "ignore"]
+
+# What an order takes from the samples, and not from how it was asked for.
+_OF_SAMPLES = frozenset({"count", "weights", "classes", "sizes"})
 
 
 class TensorLoader:
@@ -75,6 +78,9 @@ class TensorLoader:
     rank, world_size : int or "auto"
         Which part of each step is read here. "auto" asks torch.distributed when it is initialised,
         and is 0 of 1 otherwise.
+    replicate : int
+        So many ranks in a row read the same samples, such as those that hold the parts of one
+        model; the number of ranks is a multiple of it.
     drop_last : bool
         The same as ``last="drop"``.
     last : {"short", "drop", "wrap", "pad"}
@@ -94,12 +100,15 @@ class TensorLoader:
         or your own. Without it values of one shape are stacked and others are a list.
     threads : int, optional
         Which read and transform ahead; 0 does it in the loop itself. As many as there are cores,
-        up to 4, when omitted.
+        up to 4, when omitted; small samples without transforms are then read in the loop, in
+        parallel, as long as it does nothing else between batches.
     prefetch : int
         Batches that are ready ahead, beside those that the threads work on.
     workers : int
         Processes that read and transform instead of threads, for transforms that are pure Python.
-        `transform` and the others must be picklable then, unless `context` is fork.
+        `transform` and the others must be picklable then, unless `context` is fork. What they
+        raise there comes as it is where it can be pickled; what cannot be sent, and the end of a
+        process, is a WorkerError.
     context : {"forkserver", "spawn", "fork"}
         How processes are started.
     timeout : float, optional
@@ -120,11 +129,11 @@ class TensorLoader:
     -----
     All ranks share one order, which depends on the samples, `shuffle`, `sampler`, seed and epoch
     alone, and not on the machine, the ranks, threads or processes. A step takes the next
-    ``batch_size * world_size`` of it, and every rank has the same number of steps. What is left
-    at the end: "short" shares it out evenly in one more step, or adds it to the step before when
-    it is not one sample each; "drop" leaves it out; "wrap" fills the step from the beginning of
-    the epoch; "pad" does so too, and adds the column ``_valid`` that is False for what is filled
-    in.
+    ``batch_size * world_size / replicate`` of it, and every rank has the same number of steps.
+    What is left at the end: "short" shares it out evenly in one more step, or adds it to the step
+    before when it is not one sample each; "drop" leaves it out; "wrap" fills the step from the
+    beginning of the epoch; "pad" does so too, and adds the column ``_valid`` that is False for
+    what is filled in.
 
     Threads and processes end with the iteration, also when it is dropped in the middle; processes
     that may serve the next epoch end with the loader, or with `close`.
@@ -145,6 +154,7 @@ class TensorLoader:
         seed: int = 0,
         rank: int | Literal["auto"] = "auto",
         world_size: int | Literal["auto"] = "auto",
+        replicate: int = 1,
         drop_last: bool = False,
         last: Last | None = None,
         keys: Sequence[Key] | None = None,
@@ -178,6 +188,7 @@ class TensorLoader:
         self.batch_size = as_count("batch_size", batch_size, 1)
         self.seed = seed = as_count("seed", seed)
         self._ranks = (rank, world_size)
+        self._replicate = as_count("replicate", replicate, 1)
         self._last: Last = last or ("drop" if drop_last else "short")
         if isinstance(samples, Mix):
             if sampler is not None or shuffle is not True:
@@ -198,6 +209,13 @@ class TensorLoader:
         transforms = Transforms(transform or own_transform, batch_transform, collate)
         columns_read = [*samples.columns, VALID] if self._last == "pad" else samples.columns
         transforms.check(columns_read)
+        self._may_read_itself = (
+            threads is None
+            and timeout is None
+            and transforms.are_none
+            and isinstance(samples, TensorDataset)
+            and samples.is_stacked
+        )
         memory = PinnedMemory() if self._pins else Buffers() if reuse_buffers else FRESH_MEMORY
         self._maker = BatchMaker(
             samples,
@@ -213,6 +231,8 @@ class TensorLoader:
         self._data = samples.identity()
         self._next = self._place = Place(0, 0)
         self._history = History()
+        self._earlier: tuple[Mapping[str, Any], ...] = ()
+        self._sampler = spell_sampler(sampler)
         self._tally = Tally()
         self._steps(0)  # arguments that do not fit are told now, not in the first epoch
 
@@ -230,7 +250,14 @@ class TensorLoader:
 
     def _steps(self, start: int) -> Steps:
         rank, world_size = find_rank(*self._ranks)
-        return Steps(self._order.count, self.batch_size, rank, world_size, self._last, start)
+        each = self._replicate
+        if world_size % each:
+            raise InvalidInputError(
+                f"{world_size} ranks cannot be shared out in groups of {each} that read the same"
+            )
+        return Steps(
+            self._order.count, self.batch_size, rank // each, world_size // each, self._last, start
+        )
 
     def __len__(self) -> int:
         """Return the number of batches of a whole epoch."""
@@ -312,15 +339,22 @@ class TensorLoader:
         """
         steps = self._steps(0)
         plans = self._maker.plans(epoch, steps, range(first, len(steps), stride))
-        with closing(self._results(epoch, plans)) as results:
+        with closing(self._results(epoch, plans, is_timed=False)) as results:
             yield from self._batches(results, deque())
 
     def _results(
-        self, epoch: int, plans: Iterator[tuple[Plan, int]]
+        self, epoch: int, plans: Iterator[tuple[Plan, int]], *, is_timed: bool = True
     ) -> Generator[Result, None, None]:
         count, context = self._worker_options
         if not count:
-            yield from self._by_threads(plans)
+            may_be_idle = is_timed and self._may_read_itself
+            yield from read_plans(
+                plans,
+                threads=self._threads,
+                prefetch=self._prefetch,
+                timeout=self._timeout,
+                busy_seconds=self._busy_seconds if may_be_idle else None,
+            )
             return
         if self._workers is None:
             depth = -(-self._prefetch // count)
@@ -337,22 +371,8 @@ class TensorLoader:
         for made in self._workers.run(requests()):
             yield asked.popleft(), made
 
-    def _by_threads(self, plans: Iterator[tuple[Plan, int]]) -> Generator[Result, None, None]:
-        at_a_time = 1
-        with _PlanAhead(plans, is_threaded=self._threads > 0) as planned:
-            first = next(planned, None)
-            if first is None:
-                return
-            at_a_time = first[1]
-
-            def tasks() -> Iterator[Callable[[], Result]]:
-                for plan, _ in _with_first(first, planned):
-                    for low in range(0, len(plan.shares), at_a_time):
-                        yield partial(_make, plan, low, low + at_a_time)
-
-            depth = self._threads + -(-self._prefetch // at_a_time)
-            with closing(run_ahead(tasks(), self._threads, depth, self._timeout)) as results:
-                yield from results
+    def _busy_seconds(self) -> float:
+        return self._tally.consuming_seconds
 
     # State
 
@@ -363,45 +383,82 @@ class TensorLoader:
         the next. It is the same on all ranks. After the last batch of an epoch it is the beginning
         of the next.
         """
-        order, data = self._order.spelled(), self._data
-        return LoaderState(self._place, self.seed, order, data, self._history.spans).to_dict()
+        order, data, spans = self._order.spelled(), self._data, self._history.spans
+        return LoaderState(self._place, self.seed, order, data, spans, self._earlier).to_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, Any], *, on_other_data: OnOtherData = "error"
+    ) -> None:
         """Go on where a state was taken, exact to the sample, in the next iteration.
 
         The number of ranks, threads and workers and the batch size may be others.
 
+        Parameters
+        ----------
+        state : mapping
+            What `state_dict` returned.
+        on_other_data : {"error", "warn", "ignore"}
+            What happens when the state is of other samples, as of a later commit: an error; or the
+            run goes on at the same position of the same epoch, with a UserWarning or without. The
+            order is then that of the samples of now, so that in this one epoch a sample may come
+            twice or not at all. What was seen before is in `provenance` under ``earlier``.
+
         Raises
         ------
         OtherDataError
-            The state is of other samples, or of another order or seed; nothing has changed. It is
-            of the same samples where the columns that are read have the same content, whatever
-            the commit and wherever the repository.
+            The state is of another order or seed, or, unless `on_other_data` says otherwise, of
+            other samples; nothing has changed. It is of the same samples where the columns that
+            are read have the same content, whatever the commit and wherever the repository.
         InvalidInputError
             It is no state of a loader.
         """
-        loaded = LoaderState.from_dict(state)
-        if loaded.data.get("digest") != self._data["digest"]:
-            told = self.dataset.difference(loaded.data)
-            raise with_hint(
-                OtherDataError(f"the state was made with other samples: {told}"),
-                "check out the commit that the state names, or begin a new run without the state",
+        if on_other_data not in get_args(OnOtherData):
+            raise InvalidInputError(
+                f"on_other_data is one of {', '.join(get_args(OnOtherData))}, not {on_other_data!r}"
             )
-        for name, theirs, ours in (
-            ("seed", loaded.seed, self.seed),
-            ("order", dict(loaded.order), self._order.spelled()),
-        ):
+        loaded = LoaderState.from_dict(state)
+        is_other = loaded.data.get("digest") != self._data["digest"]
+        told = ""
+        if is_other and on_other_data != "ignore":
+            found = self.dataset.difference(loaded.data)
+            told = f"the state was made with other samples: {found}"
+            if on_other_data == "error":
+                raise with_hint(
+                    OtherDataError(told),
+                    "check out the commit that the state names, or begin a new run without the "
+                    "state; on_other_data='warn' goes on with these samples",
+                )
+        self._check_order(loaded, is_other=is_other)
+        place, count = loaded.place, self._order.count
+        if is_other and place.seen > count:
+            place = Place(place.epoch + 1, 0)
+        if not 0 <= place.seen <= count or place.epoch < 0:
+            raise InvalidInputError(
+                f"the state is at position {place.seen} of {count} in epoch {place.epoch}"
+            )
+        self._next = self._place = place
+        self._history = History(() if is_other else loaded.history)
+        self._earlier = (*loaded.earlier, loaded.to_earlier()) if is_other else loaded.earlier
+        if told:
+            warnings.warn(
+                f"{told}; the run goes on with them at position {place.seen} of epoch "
+                f"{place.epoch}",
+                stacklevel=2,
+            )
+
+    def _check_order(self, loaded: LoaderState, *, is_other: bool) -> None:
+        """Raise OtherDataError for the state of another order than this one."""
+        # Of other samples, an order differs in what it takes from them.
+        left_out = _OF_SAMPLES if is_other else frozenset[str]()
+        then, now = (
+            {name: value for name, value in order.items() if name not in left_out}
+            for order in (loaded.order, self._order.spelled())
+        )
+        for name, theirs, ours in (("seed", loaded.seed, self.seed), ("order", then, now)):
             if theirs != ours:
                 raise OtherDataError(
                     f"the state was made with another order: its {name} is {theirs}, here {ours}"
                 )
-        if not 0 <= loaded.place.seen <= self._order.count or loaded.place.epoch < 0:
-            raise InvalidInputError(
-                f"the state is at position {loaded.place.seen} of {self._order.count} "
-                f"in epoch {loaded.place.epoch}"
-            )
-        self._next = self._place = loaded.place
-        self._history = History(loaded.history)
 
     def provenance(self) -> dict[str, Any]:
         """Return what the model saw, as plain values: to be kept with it.
@@ -409,10 +466,14 @@ class TensorLoader:
         Returns
         -------
         dict
-            ``commit``, ``columns`` and ``digest`` of the samples; ``transforms`` by name; ``seed``,
-            ``order``, ``epoch`` and ``seen`` as in the state; ``samples_seen``, by all ranks;
-            ``history``, triples of epoch and positions; and ``order_digest``: BLAKE2b of the
-            places that were given out, in order, as little-endian int64.
+            ``commit``, ``columns`` and ``digest`` of the samples, and for a part of those of the
+            columns ``chosen``, as `TensorDataset.record` gives it, of a mix by part;
+            ``transforms`` by name; ``seed``, ``order``, ``epoch`` and ``seen`` as in the state;
+            ``sampler``, the column that it follows, where it follows one; ``samples_seen``, by
+            all ranks; ``history``, triples of epoch and positions; ``order_digest``: BLAKE2b of
+            the places that were given out, in order, as little-endian int64; and ``earlier``, the
+            same of other samples where the run began with others. All of it takes less than
+            600 KiB as JSON, beside the history and the names.
 
         Notes
         -----
@@ -426,11 +487,13 @@ class TensorLoader:
                 hasher.update(self._order.places(positions, key).astype("<i8").tobytes())
         state = self.state_dict()
         return {
-            **self._data,
+            **self.dataset.record(),
             "transforms": self._maker.transforms.names(),
             **{name: state[name] for name in ("seed", "order", "epoch", "seen", "history")},
             "samples_seen": sum(span.high - span.low for span in spans),
             "order_digest": hasher.hexdigest(),
+            **self._sampler,
+            **({"earlier": [dict(part) for part in self._earlier]} if self._earlier else {}),
         }
 
     @property
@@ -487,44 +550,3 @@ def _device_of(device: str | torch.device) -> torch.device:
     if found.type == "cuda" and not torch.cuda.is_available():
         raise InvalidInputError(f"torch finds no CUDA here for the device {str(found)!r}")
     return found
-
-
-def _make(plan: Plan, first: int, stop: int) -> Result:
-    return plan.shares[first:stop], plan.make(first, stop)
-
-
-def _with_first(
-    first: tuple[Plan, int], others: Iterable[tuple[Plan, int]]
-) -> Iterator[tuple[Plan, int]]:
-    yield first
-    yield from others
-
-
-class _PlanAhead:
-    """Plans, each worked out in a thread while the one before it is read."""
-
-    def __init__(self, plans: Iterator[tuple[Plan, int]], *, is_threaded: bool) -> None:
-        self._plans = plans
-        self._is_threaded = is_threaded
-        self._pool: ThreadPoolExecutor | None = None
-        self._process = os.getpid()
-
-    def __enter__(self) -> Iterator[tuple[Plan, int]]:
-        return self._ahead()
-
-    def _ahead(self) -> Iterator[tuple[Plan, int]]:
-        current = next(self._plans, None)
-        while current is not None:
-            following = next(self._plans, None)
-            if following is not None and self._is_threaded:
-                if self._pool is None:
-                    self._pool = ThreadPoolExecutor(1, "tensorvcs-loader-plan")
-                # An error comes again where the places are asked for.
-                self._pool.submit(following[0].places)
-            yield current
-            current = following
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            is_here = os.getpid() == self._process
-            self._pool.shutdown(wait=is_here, cancel_futures=is_here)

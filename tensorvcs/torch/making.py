@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from itertools import accumulate
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 VALID = "_valid"
 """The column that tells which samples of a padded batch are there for the first time."""
 
-# What is gathered by one call: enough that the call costs little, and stays in the cache.
-_READ_NBYTES = 3 << 20
-_READ_STEPS = 16
+# What is gathered by one call: enough that the call, whose code a gather drives out of the cache,
+# costs little beside it.
+_READ_NBYTES = 8 << 20
+_READ_STEPS = 64
 # What a plan holds: enough that its order costs little, and that a remote is asked seldom.
 _PLAN_COUNT = 1 << 14
 _PLAN_NBYTES = 64 << 20
@@ -79,6 +81,10 @@ class Samples(Protocol):
         """Return plain values that tell these samples from others."""
         ...
 
+    def record(self) -> dict[str, Any]:
+        """Return `identity`, and which samples these are of those that the columns have."""
+        ...
+
     def difference(self, then: Mapping[str, Any]) -> str:
         """Tell what changed since another `identity`."""
         ...
@@ -95,12 +101,15 @@ class Made:
         Of the tensors that were read.
     reading_seconds, transforming_seconds : float
         Of the thread or process that made them.
+    fetching_seconds : float
+        For what a remote had to bring, of these and of others of their plan.
     """
 
     batches: list[Any]
     nbytes: int
     reading_seconds: float
     transforming_seconds: float
+    fetching_seconds: float = 0.0
 
 
 class Plan:
@@ -112,13 +121,16 @@ class Plan:
         self._maker = maker
         self._lock = threading.Lock()
         self._places: NDArray[np.int64] | None = None
+        self._fetching_seconds = 0.0
 
     def places(self) -> NDArray[np.int64]:
         """Return the places, shape (n,), once what they lack was fetched."""
         with self._lock:
             if self._places is None:
                 places = self._maker.places(self.epoch, self.shares)
+                begun = perf_counter()
                 self._maker.samples.fetch(places)
+                self._fetching_seconds = perf_counter() - begun
                 self._places = places
             return self._places
 
@@ -126,7 +138,10 @@ class Plan:
         """Return the batches of the steps from `first` up to `stop` of the plan."""
         low = sum(map(len, self.shares[:first]))
         high = low + sum(map(len, self.shares[first:stop]))
-        return self._maker.make(self.epoch, self.shares[first:stop], self.places()[low:high])
+        places = self.places()[low:high]
+        with self._lock:
+            fetching, self._fetching_seconds = self._fetching_seconds, 0.0
+        return self._maker.make(self.epoch, self.shares[first:stop], places, fetching)
 
 
 class BatchMaker:
@@ -163,6 +178,7 @@ class BatchMaker:
         self.memory = memory
         self._marks_padding = marks_padding
         self._repeats = repeats
+        self._is_plain = transforms.are_none and not marks_padding
         self._hashes = samples.key_hashes() if transforms.needs_rng else None
 
     def places(self, epoch: int, shares: Sequence[Share]) -> NDArray[np.int64]:
@@ -184,28 +200,37 @@ class BatchMaker:
         at_a_time = max(1, at_a_time)
         planned = max(1, planned // at_a_time) * at_a_time
         for first in range(0, len(chosen), planned):
-            shares = [steps.share(step) for step in chosen[first : first + planned]]
+            shares = steps.shares(chosen[first : first + planned])
             yield Plan(self, epoch, shares), at_a_time
 
     def make(
-        self, epoch: int, shares: Sequence[Share], places: NDArray[np.int64] | None = None
+        self,
+        epoch: int,
+        shares: Sequence[Share],
+        places: NDArray[np.int64] | None = None,
+        fetching_seconds: float = 0.0,
     ) -> Made:
-        """Return the batches of some steps; `places` are theirs, when they are known."""
-        started = perf_counter()
+        """Return the batches of some steps; `places` are theirs, when they are fetched already."""
         if places is None:
             places = self.places(epoch, shares)
+            begun = perf_counter()
+            self.samples.fetch(places)
+            fetching_seconds = perf_counter() - begun
+        started = perf_counter()
         columns = self.samples.gather(places, self.memory)
         read = perf_counter()
         nbytes = sum(c.nbytes for c in columns.values() if isinstance(c, torch.Tensor))
-        batches, low = [], 0
-        for share in shares:
-            high = low + len(share)
-            part = columns
-            if len(shares) > 1:
-                part = {name: column[low:high] for name, column in columns.items()}
-            batches.append(self._finish(epoch, share, places[low:high], part))
-            low = high
-        return Made(batches, nbytes, read - started, perf_counter() - read)
+        sizes = [len(share) for share in shares]
+        parts = [columns] if len(shares) == 1 else _split(columns, sizes)
+        if self._is_plain:
+            batches = [self.samples.layout(part) for part in parts]
+        else:
+            batches, low = [], 0
+            for share, part in zip(shares, parts, strict=True):
+                high = low + len(share)
+                batches.append(self._finish(epoch, share, places[low:high], part))
+                low = high
+        return Made(batches, nbytes, read - started, perf_counter() - read, fetching_seconds)
 
     def _finish(
         self, epoch: int, share: Share, places: NDArray[np.int64], columns: dict[str, Any]
@@ -229,3 +254,15 @@ class BatchMaker:
             positions = share.positions(self.order.count).astype(np.uint64)
             words = mixed(words + positions)
         return Randomness(words)
+
+
+def _split(columns: dict[str, Any], sizes: list[int]) -> list[dict[str, Any]]:
+    """Cut columns, tensors or lists, into consecutive parts."""
+    cuts = []
+    for column in columns.values():
+        if isinstance(column, torch.Tensor):
+            cuts.append(torch.split(column, sizes))
+        else:
+            ends = list(accumulate(sizes))
+            cuts.append(tuple(column[e - n : e] for e, n in zip(ends, sizes, strict=True)))
+    return [dict(zip(columns, part, strict=True)) for part in zip(*cuts, strict=True)]

@@ -12,6 +12,7 @@ import torch
 from tensorvcs.errors import InvalidInputError, with_hint
 from tensorvcs.torch.arguments import as_count
 from tensorvcs.torch.buffers import FRESH_MEMORY
+from tensorvcs.torch.chosen import MAX_NBYTES
 from tensorvcs.torch.convert import to_torch
 from tensorvcs.torch.order import key_of, permuted, permuted_each, words_of
 
@@ -169,6 +170,15 @@ class Mix:
             "weights": self.weights,
             "columns": list(self.columns),
             "digest": hasher.hexdigest(),
+        }
+
+    def record(self, max_nbytes: int = MAX_NBYTES) -> dict[str, Any]:
+        """Return `identity` with the `TensorDataset.record` of each part, and their order."""
+        share = max_nbytes // len(self.parts)
+        return {
+            **self.identity(),
+            "parts": {name: part.record(share) for name, part in self.parts.items()},
+            "part_names": list(self.parts),
         }
 
     def difference(self, then: Mapping[str, Any]) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorvcs.errors import InvalidInputError, with_hint
+from tensorvcs.errors import InvalidInputError, NotFoundError, with_hint
+from tensorvcs.torch.chosen import SplitPart, read_positions
 from tensorvcs.torch.dataset import TensorDataset
+from tensorvcs.torch.mix import Mix, MixedOrder
 from tensorvcs.torch.order import BlockShuffled, InOrder, Shuffled, key_of
+from tensorvcs.torch.sampling import Balanced, Weighted
 from tensorvcs.torch.state import Span
 
 if TYPE_CHECKING:
@@ -20,38 +22,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tensorvcs.history.difference.diff import Diff
+    from tensorvcs.history.difference.diff import ColumnDiff, Diff
     from tensorvcs.history.runs import Run
     from tensorvcs.objects.keys import Key
     from tensorvcs.repository import Repository
     from tensorvcs.torch.loader import TensorLoader
     from tensorvcs.torch.order import Order
 
-CHOSEN = "chosen"
-"""The field of a provenance that tells which samples of the columns were chosen."""
+Samples = TensorDataset | Mix
 
-
-def provenance_of(loader: TensorLoader) -> dict[str, Any]:
-    """Return the provenance of a loader with the samples that were chosen, where not all were.
-
-    A digest tells that a subset is the same; with `CHOSEN` it can be worked out again which samples
-    were in it. That takes a bit or two a sample for a random split.
-
-    Returns
-    -------
-    dict
-        What `TensorLoader.provenance` returns, and for a subset ``chosen``: the positions of the
-        samples in key order, each as the difference to the one before, little-endian int64,
-        deflated, in base64.
-    """
-    found = loader.provenance()
-    dataset = loader.dataset
-    positions = getattr(dataset, "_positions", None)
-    if isinstance(dataset, TensorDataset) and positions is not None:
-        chosen = np.asarray(positions[dataset.columns[0]], np.int64)
-        steps = np.diff(chosen, prepend=np.int64(0)).astype("<i8")
-        found[CHOSEN] = base64.b64encode(zlib.compress(steps.tobytes(), 9)).decode()
-    return found
+_SAMPLERS: dict[str, type[Weighted] | type[Balanced]] = {"weighted": Weighted, "balanced": Balanced}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +44,12 @@ class RunCheck:
         The commit has the samples that the run read, by their digest.
     is_order_same : bool or None
         The order worked out again has the digest that was recorded; None where the record does
-        not tell the order, as for weights that are not in it.
+        not tell the order, as for weights that are not those of a column.
     samples_seen : int
     order_digest : str
         As it was recorded.
     note : str
-        What is wrong, or why it cannot be told; empty when all is the same.
+        What is wrong, or why it cannot be told, or what was left out; empty otherwise.
     """
 
     is_data_same: bool
@@ -93,8 +73,8 @@ def verify_run(repository: Repository, run: Run, loader: TensorLoader | None = N
     run : Run
         Of a `TensorLoader`.
     loader : TensorLoader, optional
-        Made as that of the run was: for orders that follow from weights or classes, for mixes, and
-        for subsets whose record does not tell which samples they had.
+        Made as that of the run was: for orders that follow from weights or classes that are in no
+        column, and for subsets so large that the record does not tell which samples they had.
 
     Raises
     ------
@@ -110,8 +90,9 @@ def verify_run(repository: Repository, run: Run, loader: TensorLoader | None = N
     note = ""
     order: Order | None
     if loader is None:
-        order = _order(record["order"])
-        is_data_same = _dataset(repository, record) is not None
+        samples = _samples(repository, record)
+        order = _order(record, samples)
+        is_data_same = samples is not None
         if not is_data_same:
             note = "which samples of the columns were read is not in the record"
         if order is None:
@@ -132,16 +113,20 @@ def verify_run(repository: Repository, run: Run, loader: TensorLoader | None = N
         if not is_order_same:
             note = f"the order worked out again has the digest {hasher.hexdigest()}"
     seen = sum(span.high - span.low for span in spans)
+    earlier = sum(int(part["samples_seen"]) for part in record.get("earlier", ()))
+    if earlier and not note:
+        note = f"the run began on other samples; the {earlier} seen of those are not looked at"
     return RunCheck(is_data_same, is_order_same, seen, str(record["order_digest"]), note)
 
 
 def seen_keys(repository: Repository, run: Run) -> list[Key] | None:
-    """Return the keys of the samples that a run saw, in key order.
+    """Return the keys of the samples that a run saw, in key order; of a mix those of all parts.
 
     Returns
     -------
     list of key, or None
-        None where the record does not tell which they were; see `verify_run`.
+        None where the record does not tell which they were; see `verify_run`. Of a run that began
+        on other samples, those since.
 
     Raises
     ------
@@ -153,14 +138,14 @@ def seen_keys(repository: Repository, run: Run) -> list[Key] | None:
     Memory is a byte for each sample of the commit, and the keys.
     """
     spans = _spans(run)
-    order = _order(run.provenance["order"])
-    dataset = _dataset(repository, run.provenance)
-    if order is None or dataset is None:
+    samples = _samples(repository, run.provenance)
+    order = _order(run.provenance, samples)
+    if order is None or samples is None:
         return None
-    is_seen = np.zeros(len(dataset), np.bool_)
+    is_seen = np.zeros(len(samples), np.bool_)
     for places in _places(order, int(run.provenance["seed"]), spans):
         is_seen[places] = True
-    found: list[Key] = dataset.keys_at(np.flatnonzero(is_seen))
+    found: set[Key] = set(samples.keys_at(np.flatnonzero(is_seen)))
     return sorted(found, key=lambda key: (isinstance(key, str), key))
 
 
@@ -170,16 +155,18 @@ class RunDifference:
 
     Attributes
     ----------
-    diff : Diff
-        From the commit of the first to that of the second, for the columns that either read.
+    diff : Diff or None
+        From the commit of the first to that of the second, for the columns that either read; None
+        where a run read several commits.
     only_a, only_b, both : tuple of key, or None
         The samples that only the first saw, only the second, and both; None where a record does
         not tell.
     modified : mapping of str to tuple of key, or None
-        By column, the samples that both saw with different values.
+        By column, the samples that both saw with different values; None where a record does not
+        tell, or a run read several commits.
     """
 
-    diff: Diff
+    diff: Diff | None
     only_a: tuple[Key, ...] | None
     only_b: tuple[Key, ...] | None
     both: tuple[Key, ...] | None
@@ -187,24 +174,8 @@ class RunDifference:
 
 
 def diff_runs(repository: Repository, a: Run, b: Run) -> RunDifference:
-    """Tell which samples one run saw and another did not, and what changed between their commits.
-
-    Raises
-    ------
-    InvalidInputError
-        A run is of several commits.
-    """
-    for run in (a, b):
-        if len(run.commits) != 1:
-            raise InvalidInputError(
-                f"run {run.name!r} read {len(run.commits)} commits; a difference is told of one"
-            )
-    checkouts = [repository.checkout(run.commits[0]) for run in (a, b)]
-    names = {str(name) for run in (a, b) for name in run.provenance.get("columns", ())} or {
-        name for checkout in checkouts for name in checkout
-    }
-    known = sorted(name for name in names if any(name in checkout for checkout in checkouts))
-    diff = repository.diff(a.commits[0], b.commits[0], columns=known)
+    """Tell which samples one run saw and another did not, and what changed meanwhile."""
+    diff = _diff(repository, a, b)
     keys_a, keys_b = (
         seen_keys(repository, run) if "order" in run.provenance else None for run in (a, b)
     )
@@ -212,12 +183,14 @@ def diff_runs(repository: Repository, a: Run, b: Run) -> RunDifference:
         return RunDifference(diff, None, None, None, None)
     in_a, in_b = set(keys_a), set(keys_b)
     both = tuple(key for key in keys_a if key in in_b)
-    shared = in_a & in_b
-    modified = {
-        name: found
-        for name, column in diff.columns.items()
-        if (found := tuple(key for key in column.modified if key in shared))
-    }
+    modified = None
+    if diff is not None:
+        shared = in_a & in_b
+        modified = {
+            name: found
+            for name, column in diff.columns.items()
+            if (found := tuple(key for key in _samples_of(column) if key in shared))
+        }
     return RunDifference(
         diff,
         tuple(key for key in keys_a if key not in in_b),
@@ -225,6 +198,31 @@ def diff_runs(repository: Repository, a: Run, b: Run) -> RunDifference:
         both,
         modified,
     )
+
+
+def _diff(repository: Repository, a: Run, b: Run) -> Diff | None:
+    """Return what changed between the commits of two runs; None where one read several."""
+    # One that began on other samples names their commits too, after its own.
+    if not all(len(run.commits) == 1 or "commit" in run.provenance for run in (a, b)):
+        return None
+    checkouts = [repository.checkout(run.commits[0]) for run in (a, b)]
+    names = {str(name) for run in (a, b) for name in run.provenance.get("columns", ())} or {
+        name for checkout in checkouts for name in checkout
+    }
+    known = sorted(name for name in names if any(name in checkout for checkout in checkouts))
+    return repository.diff(a.commits[0], b.commits[0], columns=known)
+
+
+def _samples_of(column: ColumnDiff) -> list[Key]:
+    """Return the modified samples of a column; of a nested one those with any change."""
+    # Of a nested column the keys are pairs of sample and subsample.
+    pairs = (key for keys in (column.added, column.deleted) for key in keys if _is_pair(key))
+    changed = (*column.modified, *pairs)
+    return list(dict.fromkeys(key[0] if _is_pair(key) else key for key in changed))
+
+
+def _is_pair(key: Key | tuple[Key, Key]) -> bool:
+    return isinstance(key, tuple)
 
 
 def _spans(run: Run) -> list[Span]:
@@ -249,8 +247,9 @@ def _spans(run: Run) -> list[Span]:
         ) from error
 
 
-def _order(spelled: Mapping[str, Any]) -> Order | None:
+def _order(record: Mapping[str, Any], samples: Samples | None) -> Order | None:
     """Return the order that a record spells; None where it follows from more than that."""
+    spelled = record["order"]
     kind, count = spelled.get("kind"), int(spelled.get("count", 0))
     if kind == "in order":
         return InOrder(count)
@@ -258,27 +257,50 @@ def _order(spelled: Mapping[str, Any]) -> Order | None:
         return Shuffled(count)
     if kind == "blocks":
         return BlockShuffled(count, int(spelled["block_count"]), int(spelled["window"]))
+    if kind == "mixed":
+        quotas, sizes = (np.array(spelled[name], np.int64) for name in ("quotas", "sizes"))
+        return MixedOrder(quotas, sizes, count)
+    column = record.get("sampler", {}).get("column")
+    if kind in _SAMPLERS and isinstance(column, str) and isinstance(samples, TensorDataset):
+        with suppress(NotFoundError):
+            found = _SAMPLERS[kind](column, count).order_for(samples)
+            return found if found.spelled() == spelled else None
     return None
 
 
-def _dataset(repository: Repository, record: Mapping[str, Any]) -> TensorDataset | None:
+def _samples(repository: Repository, record: Mapping[str, Any]) -> Samples | None:
     """Return the samples of a record; None where it does not tell which they were."""
+    found: Samples | None
+    if "parts" in record:
+        parts = {}
+        for name in record.get("part_names", ()):
+            part = _dataset(repository, record["parts"][name])
+            if part is None:
+                return None
+            parts[str(name)] = (part, float(record["weights"][name]))
+        found = Mix(parts) if parts else None
+    else:
+        found = _dataset(repository, record)
+    is_same = found is not None and found.identity()["digest"] == record.get("digest")
+    return found if is_same else None
+
+
+def _dataset(repository: Repository, record: Mapping[str, Any]) -> TensorDataset | None:
+    """Return the samples of one commit that a record tells; None where it does not."""
     if not isinstance(record.get("commit"), str):
         return None
     checkout = repository.checkout(record["commit"])
     columns = [str(name) for name in record["columns"]]
     if not all(name in checkout for name in columns):
         return None
+    chosen = record.get("chosen")
+    if chosen is not None and not isinstance(chosen, dict):
+        raise InvalidInputError("the chosen samples cannot be read: they are no object of JSON")
     keys: list[Key] | None = None
-    if CHOSEN in record:
-        try:
-            steps = zlib.decompress(base64.b64decode(record[CHOSEN], validate=True))
-            places = np.cumsum(np.frombuffer(steps, "<i8"))
-        except (ValueError, TypeError, zlib.error) as error:
-            raise InvalidInputError(f"the chosen samples cannot be read: {error}") from error
-        count = len(checkout[columns[0]])
-        if len(places) and not (places.min() >= 0 and places.max() < count):
-            raise InvalidInputError(f"a chosen sample is outside of the {count} there are")
+    if chosen is not None and "splits" not in chosen:
+        places = read_positions(chosen, len(checkout[columns[0]]))
+        if places is None:
+            return None
         every = list(checkout[columns[0]])
         keys = [every[place] for place in places.tolist()]
     try:
@@ -286,7 +308,16 @@ def _dataset(repository: Repository, record: Mapping[str, Any]) -> TensorDataset
     except InvalidInputError:
         # The columns have different keys, so that only a subset can have been read.
         return None
-    return dataset if dataset.identity()["digest"] == record.get("digest") else None
+    for values in () if chosen is None else chosen.get("splits", ()):
+        try:
+            split = SplitPart.from_dict(values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInputError(f"the chosen samples cannot be read: {error!r}") from error
+        parts = dataset.split(dict(split.shares), seed=split.seed, identical=split.identical)
+        if split.part not in parts:
+            return None
+        dataset = parts[split.part]
+    return dataset
 
 
 def _places(order: Order, seed: int, spans: list[Span]) -> Iterator[NDArray[np.int64]]:

@@ -175,6 +175,13 @@ def order_for(samples: Sampled, shuffle: bool | Block, sampler: Sampler | None) 
     return Shuffled(len(samples)) if shuffle else InOrder(len(samples))
 
 
+def spell_sampler(sampler: Sampler | None) -> dict[str, Any]:
+    """Return which column a sampler follows, for a record; nothing where it follows none."""
+    followed = sampler.weights if isinstance(sampler, Weighted) else None
+    followed = sampler.labels if isinstance(sampler, Balanced) else followed
+    return {"sampler": {"column": followed}} if isinstance(followed, str) else {}
+
+
 class WeightedOrder:
     """Draws with replacement.
 

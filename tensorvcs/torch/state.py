@@ -52,6 +52,8 @@ class LoaderState:
         As the samples spell themselves.
     history : tuple of Span
         What was given out since the first state, in order.
+    earlier : tuple of dict
+        What was given out of other samples before, as `to_earlier` spells it.
     """
 
     place: Place
@@ -59,6 +61,7 @@ class LoaderState:
     order: Mapping[str, Any]
     data: Mapping[str, Any]
     history: tuple[Span, ...]
+    earlier: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, which JSON can hold."""
@@ -69,7 +72,18 @@ class LoaderState:
             "seed": self.seed,
             "order": dict(self.order),
             "data": dict(self.data),
-            "history": [[span.epoch, span.low, span.high] for span in self.history],
+            "history": _spell(self.history),
+            **({"earlier": [dict(part) for part in self.earlier]} if self.earlier else {}),
+        }
+
+    def to_earlier(self) -> dict[str, Any]:
+        """Return what was given out, for the state of a run that goes on with other samples."""
+        return {
+            **self.data,
+            "seed": self.seed,
+            "order": dict(self.order),
+            "history": _spell(self.history),
+            "samples_seen": sum(span.high - span.low for span in self.history),
         }
 
     @classmethod
@@ -90,9 +104,14 @@ class LoaderState:
                 dict(values["order"]),
                 dict(values["data"]),
                 tuple(Span(*map(int, span)) for span in values["history"]),
+                tuple(dict(part) for part in values.get("earlier", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInputError(f"the state of a loader is incomplete: {error!r}") from error
+
+
+def _spell(spans: tuple[Span, ...]) -> list[list[int]]:
+    return [[span.epoch, span.low, span.high] for span in spans]
 
 
 class History:

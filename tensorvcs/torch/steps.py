@@ -15,6 +15,8 @@ import numpy as np
 from tensorvcs.errors import InvalidInputError, with_hint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 Last = Literal["short", "drop", "wrap", "pad"]
@@ -113,15 +115,22 @@ class Steps:
 
     def share(self, step: int) -> Share:
         """Return what this rank reads in a step, counted from 0."""
-        low = self.start + step * self.width
-        is_final = step == len(self) - 1
-        count = self.total - low
-        if self.last == "short" and is_final and count != self.width:
-            return self._even(low, max(count, self.world_size))
-        first = low + self.rank * self.batch_size
-        high = first + self.batch_size
-        valid = min(max(self.total - first, 0), self.batch_size)
-        return Share(first, high, valid, min(low + self.width, self.total))
+        return self.shares((step,))[0]
+
+    def shares(self, chosen: Iterable[int]) -> list[Share]:
+        """Return what this rank reads in some steps, counted from 0."""
+        final, width, size = len(self) - 1, self.width, self.batch_size
+        made = []
+        for step in chosen:
+            low = self.start + step * width
+            count = self.total - low
+            if step == final and self.last == "short" and count != width:
+                made.append(self._even(low, max(count, self.world_size)))
+                continue
+            first = low + self.rank * size
+            valid = min(max(self.total - first, 0), size)
+            made.append(Share(first, first + size, valid, min(low + width, self.total)))
+        return made
 
     def _even(self, low: int, count: int) -> Share:
         first = low + self.rank * count // self.world_size

@@ -102,6 +102,11 @@ class Transforms:
                 )
 
     @property
+    def are_none(self) -> bool:
+        """Whether batches are what was read."""
+        return self.sample is None and self.batch is None and self.collate is None
+
+    @property
     def needs_rng(self) -> bool:
         """Whether any of the functions takes randomness."""
         return any(_takes(function, "rng") for function in _functions(self.sample)) or any(
@@ -147,7 +152,7 @@ class Transforms:
         name_of : callable
             Name a sample of the batch by its number, for errors.
         """
-        if self.sample is None and self.batch is None and self.collate is None:
+        if self.are_none:
             return layout(columns)
         with torch.no_grad():
             samples = self.sample if callable(self.sample) else None

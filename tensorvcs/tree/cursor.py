@@ -309,6 +309,65 @@ def items_at(nodes: Nodes, tree: Tree, start: int, stop: int) -> tuple[Keys, NDA
     return Keys(ints, texts), join_values(values, tree.value_nbytes)
 
 
+def select(
+    nodes: Nodes, tree: Tree, positions: NDArray[np.integer[Any]]
+) -> tuple[Keys, NDArray[np.uint8]]:
+    """Return the keys and values at any positions.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (n,), ascending
+        Each within 0 and the count; repeats allowed.
+
+    Returns
+    -------
+    keys : Keys
+    values : ndarray, shape (n, value_nbytes), uint8
+
+    Notes
+    -----
+    Each node is read once, and one batch a level goes to the store. Memory is that of the leaves.
+    """
+    found: list[NDArray[Any]] = []
+    values: list[NDArray[np.uint8]] = []
+    for root, is_text, base in ((tree.ints, False, 0), (tree.texts, True, tree.int_count)):
+        low, high = positions.searchsorted([base, base + (0 if root is None else root.count)])
+        pieces: list[NDArray[Any]] = []
+        if root is not None and low < high:
+            wanted = positions[low:high] - base
+            top = nodes.load_root(root, is_text=is_text, value_nbytes=tree.value_nbytes)
+            leaves, starts = _leaves_of(nodes, top, wanted)
+            counts = np.array([leaf.entry_count for leaf in leaves])
+            leaf = starts.searchsorted(wanted, "right") - 1
+            places = wanted - (starts - (np.cumsum(counts) - counts))[leaf]
+            pieces.append(join_keys([leaf.keys for leaf in leaves], is_text=is_text)[places])
+            joined = join_values([leaf.values for leaf in leaves], tree.value_nbytes)
+            values.append(joined[places])
+        found.append(join_keys(pieces, is_text=is_text))
+    return Keys(found[0], found[1]), join_values(values, tree.value_nbytes)
+
+
+def _leaves_of(
+    nodes: Nodes, top: Node, wanted: NDArray[np.integer[Any]]
+) -> tuple[list[Node], NDArray[np.int64]]:
+    """Return the leaves below a root that have some ascending positions, and where each starts."""
+    loaded, starts = [top], np.zeros(1, np.int64)
+    while loaded[0].level:
+        counts = np.concatenate([node.counts for node in loaded])
+        children = join_values([node.children for node in loaded], 32)
+        starts = _entry_starts(loaded, starts, counts)
+        chosen = np.unique(starts.searchsorted(wanted, "right") - 1)
+        loaded = nodes.load_children(
+            children[chosen],
+            counts[chosen],
+            level=loaded[0].level - 1,
+            is_text=top.is_text,
+            value_nbytes=top.value_nbytes,
+        )
+        starts = starts[chosen]
+    return loaded, starts
+
+
 def iter_blocks(nodes: Nodes, tree: Tree) -> Iterator[tuple[Keys, NDArray[np.uint8]]]:
     """Yield all keys and values in order, in blocks of one sort and some ten thousand keys.
 

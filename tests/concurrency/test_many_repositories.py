@@ -34,7 +34,11 @@ def test_one_of_many_makes_the_repository(tmp_path: Path, bare: bool) -> None:
         assert repo.head == "main"
         assert repo.is_bare == bare
         assert str(repo.user) == "Ada <ada@example.org>"
-    expected = {"format.json", "config.json", "lmdb", "packs"} if bare else {".tensorvcs"}
+    expected = (
+        {"format.json", "format-copy.json", "config.json", "lmdb", "packs"}
+        if bare
+        else {".tensorvcs"}
+    )
     assert {entry.name for entry in tmp_path.iterdir()} >= expected
     assert bare or len(list(tmp_path.iterdir())) == 1
 

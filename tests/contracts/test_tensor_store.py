@@ -10,7 +10,7 @@ import pytest
 
 from tensorvcs.errors import DigestMismatchError, ObjectNotFoundError
 from tensorvcs.objects.schema import Schema
-from tensorvcs.storage import hdf5_tensors
+from tensorvcs.storage import pending_values
 from tensorvcs.storage.memory import MemoryTensors
 from tests.tensor_values import (
     IMAGES,
@@ -44,9 +44,9 @@ def store(
         yield MemoryTensors()
         return
     if request.param != "loose":
-        monkeypatch.setattr(hdf5_tensors, "LOOSE_SEAL_NBYTES", 0)
+        monkeypatch.setattr(pending_values, "LOOSE_SEAL_NBYTES", 0)
     if request.param == "streamed":
-        monkeypatch.setattr(hdf5_tensors, "BUFFER_NBYTES", 0)
+        monkeypatch.setattr(pending_values, "BUFFER_NBYTES", 0)
     disk = open_store(tmp_path)
     yield disk
     disk.close()
@@ -185,10 +185,10 @@ def other(
         yield MemoryTensors()
         return
     monkeypatch.setattr(
-        hdf5_tensors, "LOOSE_SEAL_NBYTES", 1 << 20 if request.param == "loose" else 0
+        pending_values, "LOOSE_SEAL_NBYTES", 1 << 20 if request.param == "loose" else 0
     )
     monkeypatch.setattr(
-        hdf5_tensors, "BUFFER_NBYTES", 0 if request.param == "streamed" else 32 << 20
+        pending_values, "BUFFER_NBYTES", 0 if request.param == "streamed" else 32 << 20
     )
     disk = open_store(tmp_path / "other")
     yield disk

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import traceback
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tensorvcs as tv
-from tensorvcs.errors import RepositoryNotFoundError
+from tensorvcs.errors import DiskFullError, RepositoryNotFoundError
 from tensorvcs.server.tokens import TokenFile
 from tensorvcs.storage.durable import set_step_hook
+from tensorvcs.storage.hdf5_pack import TEMPORARY_PREFIX
 from tests.crash.operations import OPERATIONS, ROWS, opened
 from tests.memory_repository import contents_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from tests.crash.operations import Operation
 
@@ -186,6 +189,66 @@ def run_to_death(
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status), f"the child ended by itself: {status}"
     return pieces
+
+
+def run_to_refusal(
+    recording: Recording, *, make_room: Callable[[], None], hook: Callable[[str], None], where: str
+) -> bool:
+    """Run an act in a child that has no room on the way, and check there what it leaves.
+
+    Parameters
+    ----------
+    recording : Recording
+        Its place is as before the act.
+    make_room : callable
+        Called in the child when the act was refused, before it looks and goes on.
+    hook : callable
+        Gets the name of each durable step of the act; may raise.
+    where : str
+
+    Returns
+    -------
+    bool
+        Whether the act was refused at all.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        told, refusal, problem = 0, "", ""
+        try:
+            try:
+                for _ in run(recording.operation, recording.place, hook):
+                    told += 1
+            except DiskFullError as error:
+                refusal = f"{error}; {error.hint}"
+            make_room()
+            assert not half_written(), f"{where}: {half_written()}"
+            if refusal:
+                assert str(recording.place) in refusal, refusal
+                assert "free space" in refusal, refusal
+            check_left(recording, told, f"{where}: {refusal or 'not refused'}")
+        except BaseException:  # noqa: BLE001 (told to the parent)
+            problem = traceback.format_exc()
+        finally:
+            os.write(writer, json.dumps([bool(refusal), problem[-50_000:]]).encode())
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as told_by:
+        answer = told_by.read()
+    _, status = os.waitpid(child, 0)
+    assert answer and not status, f"{where}: the child ended with the status {status}"
+    was_refused, problem = json.loads(answer)
+    assert not problem, problem
+    return bool(was_refused)
+
+
+def half_written() -> list[str]:
+    """Return the packs that this process began, did not finish, and still has open."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.append(str(link.readlink()))
+    return [name for name in found if f"/{TEMPORARY_PREFIX}" in name]
 
 
 def check_left(recording: Recording, told: int, where: str) -> None:

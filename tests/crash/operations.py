@@ -8,10 +8,11 @@ must be passed by at least one of them.
 from __future__ import annotations
 
 import datetime as dt
+import struct
 import unittest.mock
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +20,7 @@ import tensorvcs as tv
 from tensorvcs.errors import RepositoryExistsError
 from tensorvcs.formats.importing import import_into
 from tensorvcs.server.tokens import TokenFile
-from tensorvcs.storage import hdf5_tensors
+from tensorvcs.storage import pending_values, upkeep
 from tensorvcs.storage.durable import temporary_name
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 ROWS = np.random.default_rng(0).integers(0, 256, (1300, 30, 30), np.uint8)
 START = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
+
+STEPS_OF_REPAIRS = frozenset({"pack put aside"})
+"""Passed by a repair alone, which begins where nothing is sound; test_mend.py kills it at each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +146,11 @@ def a_bundle(folder: Path) -> None:
 def small_packs(folder: Path) -> None:
     """Packs that are enough to be merged."""
     a_history(folder)
-    limits: dict[str, Any] = {"LOOSE_SEAL_NBYTES": 0, "MERGE_PACK_COUNT": 1000}
-    with unittest.mock.patch.multiple(hdf5_tensors, **limits), opened(folder) as repo:
+    with (
+        unittest.mock.patch.object(pending_values, "LOOSE_SEAL_NBYTES", 0),
+        unittest.mock.patch.object(upkeep, "MERGE_PACK_COUNT", 1000),
+        opened(folder) as repo,
+    ):
         for n in range(8):
             with repo.transaction(message=f"pack {n}") as tx:
                 tx["images"].extend(ROWS[40 + 3 * n : 43 + 3 * n] + 1)
@@ -182,6 +189,20 @@ def what_the_dead_left(folder: Path) -> None:
     (root / "packs" / f"tmp-{bytes(16).hex()}.h5").write_bytes(b"half")
     (root / "packs" / f"{bytes(16).hex()}.h5").write_bytes(b"whole")
     temporary_name(root / "config.json").write_bytes(b"half")
+
+
+def a_damaged_database(folder: Path) -> None:
+    """A database whose older head is not the one before the newest; LMDB does not look at it."""
+    a_history(folder)
+    with opened(folder) as repo:
+        newest = repo._environment.last_transaction
+    data = folder / "repo" / ".tensorvcs" / "lmdb" / "data.mdb"
+    with data.open("r+b") as file:
+        file.seek((newest + 1) % 2 * 4096 + 144)
+        (older,) = struct.unpack("<Q", file.read(8))
+        assert older == newest - 1
+        file.seek(-8, 1)
+        file.write(struct.pack("<Q", older - 2))
 
 
 def init(folder: Path) -> Iterator[None]:
@@ -345,6 +366,11 @@ def change_tokens(folder: Path) -> Iterator[None]:
     yield
 
 
+def recover(folder: Path) -> Iterator[None]:
+    tv.recover(folder / "repo")
+    yield
+
+
 def far_history(folder: Path) -> None:
     a_history(folder, "far")
 
@@ -375,6 +401,7 @@ OPERATIONS: dict[str, Operation] = {
     "gc": Operation(garbage, collect_garbage, is_repeatable=True),
     "gc-of-leftovers": Operation(what_the_dead_left, notice_garbage, is_repeatable=True),
     "after-a-crash": Operation(what_the_dead_left, write_after_a_crash),
+    "recover": Operation(a_damaged_database, recover, is_repeatable=True),
     "config": Operation(a_history, configure),
     "push": Operation(a_remote_that_is_behind, push, is_repeatable=True),
     "fetch": Operation(a_remote_that_is_ahead, fetch, is_repeatable=True),

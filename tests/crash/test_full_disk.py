@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tensorvcs as tv
-from tensorvcs.errors import StorageError
+from tensorvcs.errors import DiskFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if made.returncode:
         pytest.skip(f"cannot mount a small disk: {made.stderr.strip()}")
     yield place
-    # At once, since HDF5 keeps files open that it could not flush.
+    # At once, since this process keeps the packs mapped that it has read.
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
@@ -135,9 +135,10 @@ def test_a_full_disk_changes_nothing(
         leave_free(disk, free_nbytes)
         try:
             act(repo)
-        except StorageError as error:
+        except DiskFullError as error:
             refused += 1
-            assert "free space" in str(error.hint) or "No space left" in str(error)
+            assert "free space" in str(error.hint)
+            assert "No space left" in str(error)
             found = {name: commit.id for name, commit in repo.branches.items()}
             if act not in (change_little, collect):  # these have several steps
                 assert found == commits

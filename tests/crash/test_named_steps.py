@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "tensorvcs").rglob("*.py"))
 DURABLE = "tensorvcs/storage/durable.py"
 ACTS = {"fsync", "fdatasync", "rename", "replace", "link", "symlink"}
-KEPT_FOR_PEOPLE = "damaged-"
 # Modules that sync or rename by themselves, each with what makes that no durable step.
 OUTSIDE = {
     "tensorvcs/storage/hdf5_pack.py": "writes back early; `publish` syncs what counts",
@@ -40,9 +39,6 @@ def name_of(call: ast.Call) -> str:
 def changes_files(call: ast.Call) -> bool:
     """Tell whether a call syncs or renames a file; texts are replaced in with two arguments."""
     if name_of(call) not in ACTS or not isinstance(call.func, ast.Attribute):
-        return False
-    # A pack that was mended is kept for people to look at; nothing reads it.
-    if KEPT_FOR_PEOPLE in ast.unparse(call):
         return False
     owner = call.func.value
     if isinstance(owner, ast.Name) and owner.id == "os":

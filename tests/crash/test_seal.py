@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tensorvcs.storage import hdf5_tensors
+from tensorvcs.storage import pending_values
 from tensorvcs.storage.durable import set_step_hook
 from tests.tensor_values import (
     IMAGES,
@@ -78,13 +78,13 @@ def loose_values(store: Hdf5Tensors) -> None:
 
 
 def small_packs(store: Hdf5Tensors) -> None:
-    limit, hdf5_tensors.LOOSE_SEAL_NBYTES = hdf5_tensors.LOOSE_SEAL_NBYTES, 0
+    limit, pending_values.LOOSE_SEAL_NBYTES = pending_values.LOOSE_SEAL_NBYTES, 0
     try:
         for part in np.array_split(np.arange(len(BEFORE)), SMALL_SEALS):
             put(store, IMAGES, BEFORE[part])
         put(store, IMAGES, random_images(30, seed=4))
     finally:
-        hdf5_tensors.LOOSE_SEAL_NBYTES = limit
+        pending_values.LOOSE_SEAL_NBYTES = limit
 
 
 ACTS: list[tuple[Callable[[Hdf5Tensors], None], Callable[[Hdf5Tensors], None]]] = [
@@ -173,7 +173,7 @@ def test_orphans_of_a_living_writer_are_left_alone(
 ) -> None:
     writer, other = open_store(tmp_path), open_store(tmp_path)
     writer.write(IMAGES, digests_of(IMAGES, NEW), NEW)
-    monkeypatch.setattr(hdf5_tensors, "BUFFER_NBYTES", 0)
+    monkeypatch.setattr(pending_values, "BUFFER_NBYTES", 0)
     more = random_images(10, seed=9)
     writer.write(IMAGES, digests_of(IMAGES, more), more)
     assert len(pack_files(tmp_path)) == 1

@@ -98,6 +98,33 @@ def test_settings_that_cannot_be_read(shell: Shell) -> None:
     assert shell.fails("status").startswith(f"Error: the settings {file} cannot be read: ")
 
 
+def test_with_damaged_settings_of_the_repository_only_what_needs_them_fails(shell: Shell) -> None:
+    shell.stage({"a": 1})
+    shell.ok("commit", "-m", "First")
+    file = shell.folder / ".tensorvcs" / "config.json"
+    shell.ok("config", "x.y", "sound")
+    shell.stage({"a": 2})
+    content = file.read_text()
+    file.write_text(content.replace("sound", "sounD"))
+    told = f"Error: {file} was damaged, or edited by hand: its checksum is wrong\n"
+    hint = (
+        "Hint: look through its options, and remove the line of 'crc32' to have them taken as "
+        "they are\n"
+    )
+    assert "First" in shell.ok("log", "--oneline")
+    assert "labels" in shell.ok("status")
+    result = shell.run("verify")
+    assert result.code == 1
+    assert result.stdout.startswith("settings or HEAD: ")
+    assert result.stderr.endswith(hint)
+    for words in (("config", "x.y"), ("config", "x.y", "new"), ("commit", "-m", "Second")):
+        assert told + hint in shell.fails(*words)
+    file.write_text("\n".join(line for line in content.splitlines() if "crc32" not in line))
+    assert shell.ok("config", "x.y") == "sound\n"
+    shell.ok("commit", "-m", "Second")
+    shell.ok("verify")
+
+
 def test_time_that_is_none(shell: Shell) -> None:
     shell.at("soon")
     shell.stage({"a": 1})

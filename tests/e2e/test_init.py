@@ -41,6 +41,7 @@ def test_bare_in_the_current_folder_leaves_the_shell_where_it_is(bare_shell: She
     assert bare_shell.ok("branch") == "* main  no commits yet\n"
     assert sorted(entry.name for entry in bare_shell.folder.iterdir()) == [
         "config.json",
+        "format-copy.json",
         "format.json",
         "lmdb",
         "packs",

@@ -130,3 +130,44 @@ def test_refused(shell: Shell) -> None:
     )
     failure = shell.fails("run", "record", "a", "--commit", "main", "--metric", "x=high")
     assert failure == "Error: metric 'x' is no number: 'high'\n"
+
+
+def test_runs_of_parts_and_mixes(shell: Shell) -> None:
+    torch = pytest.importorskip("tensorvcs.torch", reason="torch is not installed")
+    first = shell.commit({f"k{n}": n for n in range(9)}, "First")
+    second = shell.commit({"k0": 100}, "Second")
+    with shell.repository() as repo:
+        whole = torch.TensorDataset(repo.checkout("HEAD~1"), ["labels"])
+        later = torch.TensorDataset(repo.checkout(), ["labels"], keys=["k0", "k8"])
+        sources = {
+            "keys": later,
+            "split": whole.split({"train": 1, "none": 0})["train"].split({"a": 1})["a"],
+            "mix": torch.Mix({"old": (whole, 3), "new": (later, 1)}),
+        }
+        for name, source in sources.items():
+            loader = torch.TensorLoader(source, batch_size=4)
+            list(loader)
+            (shell.folder / f"{name}.json").write_text(json.dumps(loader.provenance()))
+            shell.ok("run", "record", name, f"{name}.json")
+            assert shell.ok("run", "verify", name).startswith("data: as recorded\norder: as rec")
+    assert "\nsamples: 2 samples chosen\n" in shell.ok("run", "show", "keys")
+    assert "\nsamples: 9 samples chosen by split: train, a\n" in shell.ok("run", "show", "split")
+    shown = shell.ok("run", "show", "mix")
+    assert f"{first} First\n{second} Second\n" in shown
+    assert "part old, weight 3.0: all samples\n" in shown
+    assert "part new, weight 1.0: 2 samples chosen\n" in shown
+    assert shell.ok("run", "diff", "split", "keys") == (
+        "Only split saw 7 samples: k1, k2, k3, k4, k5, k6, k7\n"
+        "Only keys saw 0 samples\n"
+        "Both saw 2 samples\n"
+        "  of them 1 sample with other labels: k0\n"
+        f"From {first} to {second}:\n"
+        " labels | +0 -0 ~1\n"
+        " 1 column changed: 0 samples added, 0 deleted, 1 modified\n"
+    )
+    lines = shell.ok("run", "diff", "keys", "mix").splitlines()
+    assert lines[0] == "Only keys saw 0 samples"
+    assert lines[-1] == "What changed is not told, for a run read several commits."
+    document = shell.json("run", "diff", "keys", "mix")
+    assert [len(ids) for ids in document["commits"]] == [1, 2]
+    assert "columns" not in document

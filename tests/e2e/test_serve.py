@@ -218,3 +218,27 @@ def test_a_sibling_is_no_part_of_it(served: Shell) -> None:
                 "clone", f"{server.url}/{name}", folder
             )
         served.ok("clone", f"{server.url}/other", folder)
+
+
+def test_a_folder_without_repositories_says_so(bare_shell: Shell) -> None:
+    root = bare_shell.folder.parent / "none"
+    root.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "serve", str(root), "--port", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().split()[-1]
+        assert process.stdout.readline() == (
+            f"No repository was found in it; make one with 'tvcs init --bare {root}/NAME', "
+            "and it is served at once\n"
+        )
+        bare_shell.ok("init", "--bare", f"{root}/data")
+        bare_shell.ok("clone", f"{url}/data", str(bare_shell.folder.parent / "copy"))
+    finally:
+        process.kill()
+        process.communicate()

@@ -69,9 +69,53 @@ def test_what_is_touched_is_named_and_mended_from_a_remote(shell: Shell) -> None
     document = shell.json("verify", "--repair-from", str(backup))
     assert document["is_sound"]
     assert document["repair"] == {
-        "source": str(backup), "packs": [], "value_count": 0, "object_count": 0,
+        "source": str(backup), "packs": [], "value_count": 0, "object_count": 0, "files": [],
     }  # fmt: skip
     assert pack.with_name(f"damaged-{pack.name}").exists()
+
+
+def test_a_damaged_format_file_is_mended_from_its_copy(shell: Shell) -> None:
+    store(shell)
+    file = shell.folder / ".tensorvcs" / "format.json"
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"1", b"3", 1))
+    result = shell.run("verify")
+    assert result.code == 1
+    assert result.stdout == "format.json: its checksum is wrong\n"
+    assert result.stderr.endswith(
+        "Error: 1 problem in 1 commit, 1 node, 64 values\n"
+        "Hint: mend it from the other one: tvcs verify --repair\n"
+    )
+    assert shell.run("verify", "HEAD", "--repair").code == 2
+    assert file.read_bytes() != content
+    lines = shell.ok("verify", "--repair").splitlines()
+    assert lines[0] == "Mended here: written anew from their copies: format.json"
+    assert lines[1].startswith("Sound: 1 commit, ")
+    assert file.read_bytes() == content
+    assert shell.ok("verify", "--repair").startswith("Mended here: nothing\nSound: ")
+    (shell.folder / ".tensorvcs" / "format-copy.json").unlink()
+    document = shell.json("verify", "--repair")
+    assert document["is_sound"]
+    assert document["repair"] == {
+        "source": "", "packs": [], "value_count": 0, "object_count": 0,
+        "files": ["format-copy.json"],
+    }  # fmt: skip
+
+
+def test_one_damaged_format_file_and_damaged_values(shell: Shell) -> None:
+    store(shell)
+    backup = shutil.copytree(shell.folder, shell.folder.parent / "backup")
+    (pack,) = (shell.folder / ".tensorvcs" / "packs").rglob("*.h5")
+    pack.unlink()
+    (shell.folder / ".tensorvcs" / "format-copy.json").write_text("{")
+    result = shell.run("verify", "--repair")
+    assert result.code == 1
+    assert result.stdout.startswith("Mended here: written anew from their copies: format-copy.json")
+    assert "tvcs verify --repair-from REMOTE" in result.stderr
+    (shell.folder / ".tensorvcs" / "format-copy.json").write_text("{")
+    (line, *_) = shell.ok("verify", "--repair-from", str(backup)).splitlines()
+    assert line.startswith(f"Mended from {backup}: 64 values, ")
+    assert line.endswith("; written anew from their copies: format-copy.json")
 
 
 def test_what_a_remote_has_not_stays_damaged(shell: Shell) -> None:

@@ -14,10 +14,10 @@ import pytest
 
 import tensorvcs as tv
 from tensorvcs.errors import ObjectDamagedError, UnsupportedFormatError
-from tensorvcs.storage.folder import FORMAT_VERSION
+from tensorvcs.storage.format_file import FORMAT_VERSION, check_of
 from tests.format import every_kind, independent_reader
 from tests.format.every_kind import first_content, same, second_content
-from tests.format.independent_reader import Reader, document
+from tests.format.independent_reader import Reader, document, format_of
 
 FROZEN = sorted(Path(__file__).parent.glob("version_*.tar.xz"))
 # Ids of commits are a promise: they depend on nothing but content.
@@ -97,6 +97,31 @@ def test_it_reads_every_kind_of_column(tmp_path: Path, is_packed: bool) -> None:
     check_history(reader, 1)
 
 
+@pytest.mark.parametrize("name", ["format.json", "format-copy.json"])
+@pytest.mark.parametrize("content", [None, b"{", b"\xff"])
+def test_it_reads_by_one_of_the_format_files(
+    tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    tv.init(tmp_path, bare=True).close()
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert Reader(tmp_path).refs() == {"HEAD": "ref refs/heads/main"}
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"features": ["shards"]}, {"bare": True}])
+def test_it_relies_on_none_whose_checksum_is_wrong(tmp_path: Path, change: dict[str, Any]) -> None:
+    tv.init(tmp_path).close()
+    root = tmp_path / ".tensorvcs"
+    content = (root / "format.json").read_text()
+    changed = json.dumps(json.loads(content) | change)
+    (root / "format.json").write_text(changed)
+    assert format_of(root) == json.loads(content)
+    (root / "format-copy.json").write_text(changed)
+    with pytest.raises(AssertionError):
+        format_of(root)
+
+
 @pytest.mark.parametrize("file", FROZEN, ids=lambda file: file.name)
 def test_it_reads_what_was_frozen(tmp_path: Path, file: Path) -> None:
     check_history(Reader(thawed(file, tmp_path) / ".tensorvcs"), version_of(file))
@@ -156,6 +181,21 @@ def test_what_was_frozen_is_read_and_goes_on(tmp_path: Path, file: Path) -> None
         check_content(flat(repo.checkout("annotated").columns), second_content())
 
 
+@pytest.mark.parametrize("file", FROZEN, ids=lambda file: file.name)
+def test_what_was_frozen_without_a_checksum_gets_one_by_repair(tmp_path: Path, file: Path) -> None:
+    folder = thawed(file, tmp_path)
+    root = folder / ".tensorvcs"
+    is_old = not (root / "format-copy.json").exists()
+    with tv.open(folder) as repo:
+        assert repo.verify().is_sound
+        report = repo.verify(repair=True)
+        assert report.is_sound
+        assert report.repair is not None
+        assert report.repair.files == (["format-copy.json", "format.json"] if is_old else [])
+    assert (root / "format-copy.json").read_bytes() == (root / "format.json").read_bytes()
+    check_history(Reader(root), version_of(file))
+
+
 def test_a_version_is_frozen_for_each_format() -> None:
     assert [version_of(file) for file in FROZEN] == list(range(1, FORMAT_VERSION + 1))
     assert sum(file.stat().st_size for file in FROZEN) < 300_000 * FORMAT_VERSION
@@ -213,8 +253,10 @@ def test_a_format_file_that_makes_no_sense(tmp_path: Path, change: dict[str, Any
 
 
 def change_format(folder: Path, change: dict[str, Any]) -> None:
-    file = folder / ".tensorvcs" / "format.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    fields = json.loads((folder / ".tensorvcs" / "format.json").read_text()) | change
+    fields["crc32"] = check_of(fields)
+    for name in ("format.json", "format-copy.json"):
+        (folder / ".tensorvcs" / name).write_text(json.dumps(fields))
 
 
 def version_of(file: Path) -> int:

@@ -13,7 +13,7 @@ import pytest
 import xxhash
 
 from tensorvcs.objects.schema import Schema
-from tensorvcs.storage import hdf5_tensors
+from tensorvcs.storage import pending_values
 from tests.tensor_values import IMAGES, IMAGES_IN_FRAMES, TEXTS, open_store, put, random_images
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def test_a_reader_of_the_format_finds_every_value(
     is_packed: bool,
 ) -> None:
     if is_packed:
-        monkeypatch.setattr(hdf5_tensors, "LOOSE_SEAL_NBYTES", 0)
+        monkeypatch.setattr(pending_values, "LOOSE_SEAL_NBYTES", 0)
     masks_schema = Schema("ndarray", "int16", (30, 40), codec="blosc")
     masks = (np.arange(100 * 1200) // 7 % 5).astype(np.int16).reshape(100, 30, 40)
     texts = [f"text {i} " * i for i in range(100)]

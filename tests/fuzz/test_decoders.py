@@ -24,7 +24,15 @@ from tensorvcs.objects.encoding import encode_object
 from tensorvcs.objects.keys import Keys, text_array
 from tensorvcs.server import tokens
 from tensorvcs.signing.allowed_signers import AllowedSigners
-from tensorvcs.storage.folder import FORMAT_FILE, Folder, check_format, find_folder, read_settings
+from tensorvcs.storage.folder import Folder, check_format, find_folder, read_settings
+from tensorvcs.storage.format_file import (
+    FORMAT_COPY_FILE,
+    FORMAT_FILE,
+    Format,
+    encode_format,
+    format_problems,
+    mend_format,
+)
 from tensorvcs.storage.interfaces import RefChange
 from tensorvcs.storage.memory import MemoryObjects, MemoryRefs
 from tensorvcs.storage.pack_index import decode_loose, decode_pack_record
@@ -112,6 +120,17 @@ def read_format(content: bytes) -> None:
         check_format(Folder(Path(folder), is_bare=True))
 
 
+def read_format_copy(content: bytes) -> None:
+    """Read a format that was damaged so that the copy is needed, and mend it."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / FORMAT_COPY_FILE).write_bytes(content)
+        find_folder(Path(folder))
+        list(format_problems(Path(folder)))
+        check_format(Folder(Path(folder), is_bare=True))
+        mend_format(Path(folder))
+        assert not list(format_problems(Path(folder)))
+
+
 def read_options(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_bytes(content)
@@ -119,6 +138,8 @@ def read_options(content: bytes) -> None:
 
 
 FORMAT = b'{"format": "tensorvcs", "version": 1, "features": [], "bare": false}'
+CHECKED_FORMAT = encode_format(Format(1, (), is_bare=True))
+CHECKED_SETTINGS = b'{"crc32": 783831694, "a.b": "c"}'
 SETTINGS = b'{"user.name": "Ada", "remote.origin.url": "/x"}'
 FILTER = (
     b'{"columns": ["images"], "keys": ["a*", "1:5"], "max_bytes": null, "sample": "first", '
@@ -158,8 +179,9 @@ def decoders() -> dict[str, tuple[Callable[[bytes], object], Sequence[bytes]]]:
         "pack record": (read_pack_record, sorted(found.packs.values())),
         "loose value": (read_loose, sorted(found.loose.values())[:40]),
         "refs of a bucket": (lambda c: _decode_refs_file("b", c), [BUCKET_REFS]),
-        "format": (read_format, [FORMAT]),
-        "settings": (read_options, [SETTINGS]),
+        "format": (read_format, [FORMAT, CHECKED_FORMAT]),
+        "copy of the format": (read_format_copy, [CHECKED_FORMAT]),
+        "settings": (read_options, [SETTINGS, CHECKED_SETTINGS]),
         "filter": (read_filter, [FILTER]),
         "merge": (read_merge, [merge_record()]),
         "tokens": (lambda c: tokens._decode(Path("tokens"), c), [TOKENS]),
@@ -173,7 +195,7 @@ def decoders() -> dict[str, tuple[Callable[[bytes], object], Sequence[bytes]]]:
 NAMES = (
     *("node", "leaf", "commit", "tag", "snapshot", "schema and tree", "links", "operation"),
     *("staging", "stash", "ref", "merge", "pack record", "loose value", "format", "settings"),
-    *("filter", "refs of a bucket", "tokens", "allowed signers"),
+    *("copy of the format", "filter", "refs of a bucket", "tokens", "allowed signers"),
 )
 
 
@@ -221,7 +243,11 @@ FOUND = [
     ("format", NESTED),
     ("format", b'{"version": Infinity, "features": []}'),
     ("format", b'{"version": 1, "features": [1, "a"]}'),
+    ("copy of the format", NESTED),
+    ("format", b'{"version": 1, "features": [], "crc32": ' + b"[" * 900 + b"]" * 900 + b"}"),
     ("settings", NESTED),
+    ("settings", b'{"crc32": 1, "a.b": "c"}'),
+    ("settings", b'{"crc32": 1e999, "a.b": "\\ud800"}'),
     (
         "refs of a bucket",
         BUCKET_REFS.replace(b'"operation_count": 1', b'"operation_count": 1e999'),

@@ -24,7 +24,7 @@ from tensorvcs.errors import (
 )
 from tensorvcs.history.refs import ref_digest
 from tensorvcs.history.snapshot import read_snapshot
-from tensorvcs.storage import hdf5_tensors
+from tensorvcs.storage import pack_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,7 +166,7 @@ def test_what_only_older_versions_have_is_named_by_commit(tmp_path: Path) -> Non
             co.commit("Third")
         (pack,) = (tmp_path / ".tensorvcs" / "packs").glob("*.h5")
         pack.unlink()
-        hdf5_tensors._MAPPED.clear()
+        pack_folder._MAPPED.clear()
         repo.add_remote("nowhere", str(tmp_path / "nowhere"))
     with tv.open(tmp_path) as repo:
         for i in range(30):
@@ -246,11 +246,89 @@ def test_a_repository_is_read_without_its_settings(damaged: Path) -> None:
         assert [where for where, _ in repo.verify().problems] == ["settings or HEAD"]
 
 
+FORMAT_HARMS: dict[str, Callable[[Path], object]] = {
+    "a bit": lambda file: harm.flip_bit(file, 40, 1),
+    "cut": lambda file: harm.truncate(file, 30),
+    "empty": lambda file: harm.truncate(file, 0),
+    "zeros": lambda file: harm.zero_block(file, 0),
+    "gone": lambda file: file.unlink(),
+}
+
+
+@pytest.mark.parametrize("name", ["format.json", "format-copy.json"])
+@pytest.mark.parametrize("damage", FORMAT_HARMS)
+def test_the_format_file_is_told_and_mended_without_a_remote(
+    whole: Tiny, damaged: Path, name: str, damage: str
+) -> None:
+    file = damaged / ".tensorvcs" / name
+    content = file.read_bytes()
+    FORMAT_HARMS[damage](file)
+    reading = look(damaged)
+    assert reading == Reading(right=reading.right, is_sound=False, is_opened=True)
+    assert reading.right == look(whole.path).right
+    with tv.open(damaged) as repo:
+        before = repo.verify()
+        assert [where for where, _ in before.problems] == [name]
+        assert before.touched == []
+        with pytest.raises(InvalidInputError):
+            repo.verify("main", repair=True)
+        report = repo.verify(repair=True)
+        assert report.is_sound, str(report)
+        assert report.repair == tv.Repair("", files=[name])
+        assert f"mended here: written anew from their copies: {name}" in str(report)
+        again = repo.verify(repair=True)
+        assert again.repair == tv.Repair("")
+        assert "mended here: nothing" in str(again)
+    assert file.read_bytes() == content
+    assert look(damaged) == look(whole.path)
+
+
+def test_a_repair_from_a_remote_mends_the_format_file_as_well(whole: Tiny, damaged: Path) -> None:
+    FORMAT_HARMS["gone"](damaged / ".tensorvcs" / "format.json")
+    DAMAGES["commit gone"](damaged, whole)
+    with tv.open(damaged) as repo:
+        half = repo.verify(repair=True)
+        assert not half.is_sound
+        FORMAT_HARMS["cut"](damaged / ".tensorvcs" / "format-copy.json")
+        report = repo.verify(repair_from=str(whole.path))
+        assert report.is_sound, str(report)
+        assert report.repair is not None
+        assert report.repair.files == ["format-copy.json"]
+        assert report.repair.object_count
+
+
+def test_both_format_files_lost_while_it_is_open_are_told(damaged: Path) -> None:
+    with tv.open(damaged) as repo:
+        for name in ("format.json", "format-copy.json"):
+            FORMAT_HARMS["zeros"](damaged / ".tensorvcs" / name)
+        report = repo.verify(repair=True)
+        assert report.repair == tv.Repair("")
+        assert {where for where, _ in report.problems} == {"format.json", "format-copy.json"}
+    with pytest.raises(CorruptionError, match=r"format\.json .*format-copy\.json"):
+        tv.open(damaged)
+
+
+def test_a_flipped_bit_in_the_settings_sends_nothing_elsewhere(damaged: Path) -> None:
+    with tv.open(damaged) as repo:
+        repo.add_remote("backup", "https://data.example.org/pets")
+    file = damaged / ".tensorvcs" / "config.json"
+    harm.flip_bit(file, file.read_bytes().index(b"example.org"))
+    with tv.open(damaged) as repo:
+        with pytest.raises(CorruptionError, match=r"config\.json was damaged"):
+            repo.push("backup")
+        with pytest.raises(CorruptionError):
+            repo.set_config("a.b", "c")
+        ((where, problem),) = repo.verify().problems
+        assert where == "settings or HEAD"
+        assert problem.hint is not None
+        assert "remove the line of 'crc32'" in problem.hint
+
+
 def clone_of(whole: Tiny, path: Path, **options: Any) -> Path:
     """Make a clone whose values are in packs."""
     with tv.clone(whole.path, path, **options) as repo:
         repo.repack()
-    hdf5_tensors._MAPPED.clear()
+    pack_folder._MAPPED.clear()
     assert packs_of(path)
     return path
 
@@ -305,7 +383,7 @@ def test_without_the_remote_a_read_says_what_is_damaged(
     path = tmp_path / "clone"
     with tv.clone(source, path) as repo:
         repo.repack()
-    hdf5_tensors._MAPPED.clear()
+    pack_folder._MAPPED.clear()
     shutil.rmtree(source)
     for pack in packs_of(path):
         flip_each_block(pack)

@@ -122,3 +122,14 @@ def test_the_drawn_tree_is_the_real_one() -> None:
     assert drawn_tree() == real
     # Order as well: the drawing and the code are read side by side.
     assert list(drawn_tree())[1:] == [cls.__name__ for cls in CLASSES]
+
+
+def test_a_hint_is_a_note_that_tracebacks_show() -> None:
+    error = with_hint(errors.InvalidInputError("no"), "say yes")
+    error.hint = "say maybe"
+    restored = pickle.loads(pickle.dumps(error))
+    for found in (error, restored):
+        assert found.hint == "say maybe"
+        assert found.__notes__ == ["Hint: say maybe"]
+    error.hint = None
+    assert error.__notes__ == []

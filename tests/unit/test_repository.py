@@ -189,7 +189,9 @@ def test_a_bare_repository_has_no_staging_area(tmp_path: Path) -> None:
 def test_a_format_that_is_not_ours(
     repo: tv.Repository, content: str, error: type[TensorVCSError]
 ) -> None:
+    """As before there was a copy."""
     file = repo.path / ".tensorvcs" / "format.json"
+    (repo.path / ".tensorvcs" / "format-copy.json").unlink()
     original = file.read_text()
     assert json.loads(original)["version"] == 1
     file.write_text(content)

@@ -114,8 +114,8 @@ def import_hangar(
     Notes
     -----
     The branches move at the end, in one operation. An error or a crash before leaves nothing to
-    be seen; what was written is dropped by `gc`, or found there by the next import, which reads
-    everything again. The staging area of Hangar is not imported. Its process holds the packed
+    be seen; what was written is dropped by a later `gc`, or found there by the next import, which
+    reads everything again. The staging area of Hangar is not imported. Its process holds the packed
     records of a commit and its parents, about 70 bytes a sample, and one batch of values.
 
     Nobody may write to the Hangar repository meanwhile; it is only read.
@@ -124,6 +124,8 @@ def import_hangar(
     with (
         ReaderClient(place, _hangar_folder(place), python) as reader,
         count_progress(progress, "Importing") as report,
+        # No branch names the commits until all are there.
+        repo.lease(),
     ):
         history = reader.history()
         order = topological(history)
@@ -133,13 +135,15 @@ def import_hangar(
         waiting = [commit for commit in order if commit.digest not in writing.commits]
         for commit in waiting:
             writing.write(commit, report)
-    targets = {name: writing.commits[history.branches[theirs]] for name, theirs in names.items()}
-    head = legal_branch(history.head)
-    repo.place_branches(
-        {name: targets[name] for name in moving},
-        description=f"import {count_text(len(waiting), 'commit')} from Hangar",
-        head=head if head in moving and not repo.is_dirty else None,
-    )
+        targets = {
+            name: writing.commits[history.branches[theirs]] for name, theirs in names.items()
+        }
+        head = legal_branch(history.head)
+        repo.place_branches(
+            {name: targets[name] for name in moving},
+            description=f"import {count_text(len(waiting), 'commit')} from Hangar",
+            head=head if head in moving and not repo.is_dirty else None,
+        )
     return HangarImport(
         commits=len(waiting),
         branches=targets,

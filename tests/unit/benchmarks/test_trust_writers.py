@@ -49,7 +49,8 @@ def test_what_is_lost_or_wrong_counts(written: Path) -> None:
     reading = look(written, 2)
     assert reading.missing == 2
     assert "is gone" in reading.notes[0]
-    (written / ".tensorvcs" / "format.json").write_text("{")
+    for name in ("format.json", "format-copy.json"):
+        (written / ".tensorvcs" / name).write_text("{")
     reading = look(written, 2)
     assert reading.errors
     assert not reading.is_opened

@@ -95,4 +95,4 @@ def test_refused() -> None:
         repo.stores, [], TIME, repo.writer.__class__(lambda: None, repo.now, print)
     )
     with pytest.raises(IdentityMissingError):
-        nobody.check_identity(None)
+        nobody.commit({}, "m", None, None)

@@ -353,7 +353,7 @@ def test_a_commit_needs_somebody() -> None:
     repo = MemoryRepository()
     nobody = type(repo.writer)(lambda: None, repo.now, lambda: None)
     editor = repo.edit()
-    editor._area._writer = nobody  # type: ignore[attr-defined]
+    editor._area.writer = nobody  # type: ignore[misc]
     add_labels(editor)["a"] = 1
     with pytest.raises(IdentityMissingError) as caught:
         editor.commit("m")

@@ -41,6 +41,62 @@ def test_any_nested_samples_come_back_in_order(samples: dict[Any, dict[Any, int]
         assert x[key].read().tolist() == [n for _, n in dict(in_order(samples))[key]]
 
 
+@given(NESTED, st.lists(st.integers(-5, 4)), st.sampled_from([(), (3,), (70,)]))
+def test_many_samples_are_read_as_one_by_one(
+    samples: dict[Any, dict[Any, int]], places: list[int], shape: tuple[int, ...]
+) -> None:
+    repo = MemoryRepository()
+    values = {
+        key: {sub: np.full(shape, n, "int64") for sub, n in subs.items()}
+        for key, subs in samples.items()
+    }
+    repo.commit(lambda co: co.add_ndarray_column("x", shape, "int64", nested=True).update(values))
+    x = repo.checkout()["x"]
+    keys = x.sample_keys()
+    places = [place for place in places if -len(keys) <= place < len(keys)]
+    found = x.read(places)
+    assert len(found) == len(places)
+    for place, sample in zip(places, found, strict=True):
+        expected = dict(x[keys[place]].items())
+        assert list(sample) == list(expected)
+        for sub, value in sample.items():
+            assert type(value) is type(expected[sub]) is np.ndarray
+            assert value.dtype == expected[sub].dtype
+            assert np.array_equal(value, expected[sub])
+            value += 1  # its own: the next reads are as before
+    with pytest.raises(IndexError, match=f"position {len(keys)} is outside"):
+        x.read([len(keys)])
+
+
+def test_a_batch_of_samples_is_one_read() -> None:
+    """Not one for each sample, and not all leaves for a few."""
+    rows = np.arange(20_000.0 * 9).reshape(20_000, 9)
+    samples = {f"s{n:04}": dict(enumerate(rows[4 * n : 4 * n + 4])) for n in range(5000)}
+    repo = MemoryRepository()
+
+    def fill(co: Any) -> None:
+        co.add_ndarray_column("x", (9,), "float64", nested=True).update(samples)
+
+    repo.commit(fill)
+    x = repo.checkout()["x"]
+    x.sample_keys()
+    tensors: Any = repo.stores.tensors
+    calls: list[int] = []
+    read = tensors.read
+
+    def counting(schema: Any, digests: Any) -> Any:
+        calls.append(len(digests))
+        return read(schema, digests)
+
+    tensors.read = counting
+    before = repo.objects.get_count
+    (first, *_, last) = x.read([7, 8, 9, 7, 4000])
+    assert calls == [20]
+    assert repo.objects.get_count - before <= 8
+    assert np.array_equal(first[3], rows[31])
+    assert np.array_equal(last[0], rows[16_000])
+
+
 @pytest.fixture
 def co(repo: Any) -> Any:
     with repo.edit() as editor:
@@ -78,6 +134,10 @@ def test_reading(co: Any, repo: Any, committed: bool) -> None:
     )
     assert source["texts"]["p1"]["a"] == "x"
     assert source["texts"]["p1"].read() == ["x"]
+    assert source["texts"].read([0]) == [{"a": "x"}]
+    assert source["blobs"].read([-1]) == [{2: b"b"}]
+    assert [list(sample) for sample in scans.read([1, 0])] == [[7], ["s1", "s2"]]
+    assert source["crops"].read([0])[0]["a"].shape == (3,)
     assert source["blobs"][1][2] == b"b"
     assert source["crops"]["p1"]["a"].shape == (3,)
     assert scans.positions(["p10", "p1"]).tolist() == [1, 0]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import tensorvcs as tv
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module", autouse=True)

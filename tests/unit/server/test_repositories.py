@@ -9,7 +9,7 @@ import pytest
 import tensorvcs as tv
 from tensorvcs.errors import ClosedError, InvalidInputError, RepositoryNotFoundError
 from tensorvcs.server import repositories as module
-from tensorvcs.server.repositories import Repositories
+from tensorvcs.server.repositories import Repositories, has_repository
 from tensorvcs.sync import wire
 from tensorvcs.sync.service import Visitor
 
@@ -125,6 +125,20 @@ def test_closing_waits_for_those_in_use(root: Path) -> None:
 
 def test_a_folder_that_went_is_not_found(root: Path, repositories: Repositories) -> None:
     hello(repositories, "pets")
-    (root / "pets" / ".tensorvcs" / "format.json").unlink()
+    for name in ("format.json", "format-copy.json"):
+        hello(repositories, "pets")
+        (root / "pets" / ".tensorvcs" / name).unlink()
     with pytest.raises(RepositoryNotFoundError):
         hello(repositories, "pets")
+
+
+def test_a_folder_tells_whether_there_is_a_repository(root: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "nothing-here"
+    assert not has_repository(empty)
+    (empty / "deep").mkdir(parents=True)
+    (empty / "file").touch()
+    assert not has_repository(empty)
+    tv.init(empty / "deep" / "data", bare=True).close()
+    for folder in (empty, empty / "deep", empty / "deep" / "data"):
+        assert has_repository(folder)
+    assert has_repository(root)

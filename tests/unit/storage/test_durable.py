@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tensorvcs.errors import InvalidInputError, StorageError
+from tensorvcs.errors import DiskFullError, InvalidInputError, StorageError
+from tensorvcs.storage import durable
 from tensorvcs.storage.durable import (
     STEPS,
     new_file,
     publish,
+    put_back,
+    refusal,
     remove_leftovers,
+    replace_folder,
     set_step_hook,
     step,
     sync_file,
     sync_folder,
     temporary_name,
+    unfinished,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_refusal_for_want_of_room_says_so(number: int) -> None:
+    full = OSError(number, os.strerror(number))
+    told_by_hdf5 = RuntimeError(f"Can't flush (file write failed:\n errno = 28, {full.strerror!r})")
+    for error in (full, told_by_hdf5):
+        found = refusal("cannot write here", error)
+        assert isinstance(found, DiskFullError)
+        assert str(found) == f"cannot write here: {full.strerror}"
+        assert found.hint == "free space on the disk and try again"
+    other = refusal("cannot write here", PermissionError(errno.EACCES, "not\nallowed"))
+    assert type(other) is StorageError
+    assert str(other) == "cannot write here: [Errno 13] not allowed"
 
 
 def test_a_file_is_synced_then_named_then_its_folder_is_synced(
@@ -127,6 +147,19 @@ def test_what_a_living_writer_writes_is_left_alone(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208
 
 
+def test_what_is_being_written_and_what_was_left_are_seen(tmp_path: Path) -> None:
+    left = temporary_name(tmp_path / "file")
+    left.write_bytes(b"half")
+    for other in (".file.x.new", ".filed.0123456789abcdef.new", "file"):
+        (tmp_path / other).write_bytes(b"")
+    with new_file(tmp_path / "other"):
+        assert unfinished(tmp_path / "file") == [left]
+        assert len(unfinished(tmp_path / "other")) == 1
+    assert unfinished(tmp_path / "other") == []
+    with pytest.raises(FileNotFoundError):
+        unfinished(tmp_path / "nowhere" / "file")
+
+
 def test_a_link_is_no_leftover(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(b"kept")
     link = temporary_name(tmp_path / "file")
@@ -166,3 +199,61 @@ def test_the_umask_and_the_mode_decide(
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == expected
+
+
+def two_folders(tmp_path: Path) -> tuple[Path, Path, Path]:
+    new, final = tmp_path / ".final.0.new", tmp_path / "final"
+    for folder, content in ((new, b"new"), (final, b"old")):
+        folder.mkdir()
+        (folder / "file").write_bytes(content)
+    return new, final, tmp_path / "final-aside"
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_folder_takes_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+) -> None:
+    if not can_exchange:
+        monkeypatch.setattr(durable, "_exchange", lambda one, other: False)
+    new, final, aside = two_folders(tmp_path)
+    replace_folder(new, final, aside)
+    assert (final / "file").read_bytes() == b"new"
+    assert (aside / "file").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "final-aside"]
+    assert not put_back(final)
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+@pytest.mark.parametrize("at", range(8))
+def test_a_death_while_a_folder_is_replaced_leaves_one_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool, at: int
+) -> None:
+    if not can_exchange:
+        monkeypatch.setattr(durable, "_exchange", lambda one, other: False)
+    steps = []
+
+    def die(name: str) -> None:
+        steps.append(name)
+        if len(steps) == at + 1:
+            raise KeyboardInterrupt
+
+    new, final, aside = two_folders(tmp_path)
+    set_step_hook(die)
+    try:
+        replace_folder(new, final, aside)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        set_step_hook(None)
+    assert can_exchange or at > 5 or len(steps) == at + 1
+    put_back(final)
+    assert (final / "file").read_bytes() in (b"old", b"new")
+    kept = [path for path in tmp_path.rglob("file") if path.read_bytes() == b"old"]
+    assert len(kept) == 1
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path) -> None:
+    new, final, aside = two_folders(tmp_path)
+    with pytest.raises(StorageError, match="cannot put"):
+        replace_folder(new, final.with_name("nowhere"), aside)
+    assert (final / "file").read_bytes() == b"old"

@@ -19,7 +19,7 @@ def test_neighbouring_rows_are_given_as_they_lie_in_the_pack(tmp_path: Path) -> 
     store = open_store(tmp_path)
     rows = random_images(COUNT)
     digests = put(store, IMAGES, rows)
-    (pack,) = store._refresh().packs
+    (pack,) = store._packs.refresh().packs
     (part,) = store.stored(digests[100:5000])
     assert np.shares_memory(part.data, pack.content)
     assert not part.data.flags.writeable
@@ -31,7 +31,7 @@ def test_rows_that_lie_apart_are_copied_together(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     rows = random_images(COUNT)
     digests = put(store, IMAGES, rows)
-    (pack,) = store._refresh().packs
+    (pack,) = store._packs.refresh().packs
     wanted = np.r_[5:9, 2000:2100, 7000]
     (part,) = store.stored(digests[wanted])
     assert not np.shares_memory(part.data, pack.content)

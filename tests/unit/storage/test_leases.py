@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tensorvcs.errors import StorageError, WorkInProgressError
+from tensorvcs.storage import leases as leases_module
 from tensorvcs.storage.leases import Leases
 from tensorvcs.storage.lmdb_environment import LmdbEnvironment
 
@@ -99,6 +100,43 @@ def test_dropping_waits_for_work_and_new_work_for_dropping(leases: Leases) -> No
     dropping.join(60)
     working.join(60)
     assert order == ["end", "drop", "dropped", "work"]
+
+
+def test_new_work_does_not_wait_for_long_work(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases_module, "GATE_SECONDS", 0.0)
+    begun, ended = os.pipe(), os.pipe()
+    long_work = os.fork()
+    if long_work == 0:
+        with leases.work():
+            os.write(begun[1], b".")
+            os.read(ended[0], 1)
+        os._exit(0)
+    os.read(begun[0], 1)
+    outcome: list[str] = []
+
+    def drop() -> None:
+        with leases.exclusive(60):
+            outcome.append("dropped")
+
+    dropping = threading.Thread(target=drop)
+    dropping.start()
+
+    def work() -> bool:
+        with leases.work():
+            return True
+
+    # The collection waits, now behind its gate and then before it; all of these get in.
+    for _ in range(20):
+        assert in_child(work)
+        assert not outcome
+    os.write(ended[1], b".")
+    assert os.waitstatus_to_exitcode(os.waitpid(long_work, 0)[1]) == 0
+    dropping.join(60)
+    assert outcome == ["dropped"]
+    for descriptor in (*begun, *ended):
+        os.close(descriptor)
 
 
 def test_inside_a_transaction_nothing_is_locked(leases: Leases, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import pickle
@@ -14,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 import pytest
 
-from tensorvcs.errors import ClosedError, ObjectDamagedError, StateError, StorageError
+from tensorvcs.errors import (
+    ClosedError,
+    DiskFullError,
+    ObjectDamagedError,
+    StateError,
+    StorageError,
+    WorkInProgressError,
+)
 from tensorvcs.storage import lmdb_environment
 from tensorvcs.storage.lmdb_environment import LmdbEnvironment
 
@@ -411,3 +419,119 @@ def test_a_file_system_without_locks_is_told(
     with pytest.raises(StorageError, match=os.strerror(number)) as caught:
         LmdbEnvironment(tmp_path / "lmdb")
     assert caught.value.hint == "keep the repository on a local disk"
+
+
+def test_the_table_of_readers_has_its_place_on_the_disk(tmp_path: Path) -> None:
+    """Otherwise a reader on a full disk would end with a bus error, as it maps the table."""
+    made = LmdbEnvironment(tmp_path)
+    found = (tmp_path / "lock.mdb").stat()
+    assert found.st_size == lmdb_environment._TABLE_NBYTES
+    assert found.st_blocks * 512 >= found.st_size
+    made.close()
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_full_disk_refuses_a_table_of_readers_that_has_no_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_there: bool
+) -> None:
+    if is_there:
+        made = LmdbEnvironment(tmp_path)
+        put(made, b"a")
+        made.close()
+
+    def refuse(descriptor: int, start: int, nbytes: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    if is_there:
+        assert get(LmdbEnvironment(tmp_path), b"a") == b"1"
+    else:
+        with pytest.raises(DiskFullError, match=r"cannot open .*lock.mdb: No space left"):
+            LmdbEnvironment(tmp_path)
+
+
+def test_an_interrupt_during_a_commit_is_told_from_one_before(
+    environment: LmdbEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = lmdb_environment.Transaction.commit
+    database = environment.database("things")
+
+    def behind(self: lmdb_environment.Transaction) -> None:
+        commit(self)
+        raise KeyboardInterrupt
+
+    def before(self: lmdb_environment.Transaction) -> None:
+        raise KeyboardInterrupt
+
+    told: list[bool] = []
+    for key, interrupt in ((b"a", behind), (b"b", before)):
+        monkeypatch.setattr(lmdb_environment.Transaction, "commit", interrupt)
+        with pytest.raises(KeyboardInterrupt), environment.write() as txn:
+            txn.put(key, b"1", db=database)
+            environment.after_write(told.append)
+        monkeypatch.undo()
+    assert told == [True, False]
+    with environment.write() as txn:
+        assert [txn.get(key, db=database) for key in (b"a", b"b")] == [b"1", None]
+
+
+def test_a_write_that_is_refused_leaves_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = LmdbEnvironment(tmp_path)
+    put(first, b"a")
+    first.close()
+    environment = LmdbEnvironment(tmp_path)
+    assert get(environment, b"a") == b"1"
+    real = lmdb.open
+
+    def refuse(path: str, *, readonly: bool, **settings: Any) -> lmdb.Environment:
+        if not readonly:
+            raise lmdb.Error(f"{path}: {os.strerror(errno.EACCES)}")
+        return real(path, readonly=readonly, **settings)
+
+    monkeypatch.setattr(lmdb, "open", refuse)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="Permission denied"), environment.write():
+            pass
+        assert get(environment, b"a") == b"1"
+    monkeypatch.undo()
+    put(environment, b"b")
+    assert get(environment, b"b") == b"1"
+    environment.close()
+
+
+def test_an_environment_that_was_replaced_is_not_written(tmp_path: Path) -> None:
+    """Who has it open would write to what was put aside, and nobody would find it."""
+    old, folder = LmdbEnvironment(tmp_path / "lmdb"), tmp_path / "lmdb"
+    put(old, b"a")
+    idle = pickle.loads(pickle.dumps(old))
+    folder.rename(tmp_path / "aside")
+    LmdbEnvironment(folder).close()
+    assert get(old, b"a") == b"1"
+    for environment in (old, idle):
+        with pytest.raises(StateError, match="was replaced") as caught:
+            put(environment, b"b")
+        assert caught.value.hint == "open the repository anew"
+    put(LmdbEnvironment(folder), b"c")
+
+
+def test_nothing_is_written_while_it_is_recovered(environment: LmdbEnvironment) -> None:
+    put(environment, b"a")
+    descriptor = os.open(environment.folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(WorkInProgressError, match="is being recovered"):
+            put(environment, b"b")
+        assert get(environment, b"a") == b"1"
+    finally:
+        os.close(descriptor)
+    put(environment, b"b")
+
+
+def test_damage_names_the_command_that_recovers(tmp_path: Path) -> None:
+    LmdbEnvironment(tmp_path).close()
+    (tmp_path / "data.mdb").write_bytes(b"")
+    with pytest.raises(ObjectDamagedError) as caught:
+        LmdbEnvironment(tmp_path)
+    assert "tvcs recover" in (caught.value.hint or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import lmdb
@@ -9,7 +10,7 @@ import pytest
 
 from tensorvcs.errors import ObjectDamagedError
 from tensorvcs.storage.lmdb_environment import LmdbEnvironment
-from tensorvcs.storage.lmdb_pages import is_cut
+from tensorvcs.storage.lmdb_pages import find_wild_roots, is_cut
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,3 +106,27 @@ def test_an_environment_that_was_cut_is_not_opened(tmp_path: Path) -> None:
         LmdbEnvironment(tmp_path)
     data.write_bytes(content)
     LmdbEnvironment(tmp_path).close()
+
+
+# Of a head page: where the page size, the root of all names, and the last page are.
+@pytest.mark.parametrize(("place", "number"), [(40, 12), (128, 1 << 40), (128, 0), (136, 1 << 50)])
+def test_heads_that_lead_out_of_the_file_are_told(data: Path, place: int, number: int) -> None:
+    assert find_wild_roots(data) is None
+    content = bytearray(data.read_bytes())
+    for head in (0, PAGE):
+        struct.pack_into("<I" if place == 40 else "<Q", content, head + place, number)
+    data.write_bytes(content)
+    assert find_wild_roots(data) is not None
+    with pytest.raises(ObjectDamagedError):
+        LmdbEnvironment(data.parent)
+
+
+def test_the_older_head_may_say_anything(data: Path) -> None:
+    content = bytearray(data.read_bytes())
+    transactions = [struct.unpack_from("<Q", content, head + 144)[0] for head in (0, PAGE)]
+    older = transactions.index(min(transactions)) * PAGE
+    struct.pack_into("<Q", content, older + 128, 1 << 40)
+    data.write_bytes(content)
+    assert find_wild_roots(data) is None
+    data.write_bytes(content[:200])
+    assert find_wild_roots(data) is None

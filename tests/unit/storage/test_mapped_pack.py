@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import errno
+import mmap
+import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from tensorvcs.errors import (
-    CorruptionError,
-    DigestMismatchError,
     ObjectDamagedError,
     ObjectNotFoundError,
     PackDamagedError,
-    RemoteError,
     SlabChecksumError,
     StorageError,
 )
-from tensorvcs.objects.digest import digests_to_array
-from tensorvcs.objects.schema import Schema
-from tensorvcs.storage import hdf5_pack, hdf5_tensors, mapped_pack
-from tensorvcs.storage.mending import Mended
+from tensorvcs.storage import dataset_writers, hdf5_pack, mapped_pack, pending_values
+from tests.damage import MASKS, reopened, sealed, values_of
 from tests.tensor_values import (
     IMAGES,
     IMAGES_IN_FRAMES,
@@ -28,7 +26,6 @@ from tests.tensor_values import (
     digests_of,
     flip_bit,
     open_store,
-    pack_files,
     put,
     random_images,
     table_of,
@@ -37,43 +34,13 @@ from tests.tensor_values import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from tensorvcs.storage.hdf5_tensors import Hdf5Tensors
-    from tensorvcs.storage.mapped_pack import MappedPack
-
-MASKS = Schema("ndarray", "uint8", (64, 64), codec="blosc")
+    from tensorvcs.objects.schema import Schema
 
 
 @pytest.fixture(autouse=True)
 def everything_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hdf5_tensors, "LOOSE_SEAL_NBYTES", 0)
-    monkeypatch.setattr(hdf5_pack, "SLAB_NBYTES", 64 << 10)
-
-
-def values_of(schema: Schema) -> Any:
-    if schema is IMAGES:
-        return random_images(400)
-    if schema is MASKS:
-        return (np.arange(200 * 64 * 64) // 100 % 5).astype(np.uint8).reshape(200, 64, 64)
-    if schema is TEXTS:
-        return [f"text number {i} " * 40 for i in range(300)]
-    return [random_images(1, seed=i)[0, : 1 + i % 16] for i in range(300)]
-
-
-def sealed(folder: Path, schema: Schema) -> tuple[MappedPack, NDArray[np.uint8]]:
-    """Seal values in one pack and close the store; return the pack and the digests."""
-    store = open_store(folder)
-    digests = put(store, schema, values_of(schema))
-    (pack,) = store._refresh().packs
-    store.close()
-    hdf5_tensors._MAPPED.clear()
-    return pack, digests
-
-
-def reopened(folder: Path) -> Hdf5Tensors:
-    hdf5_tensors._MAPPED.clear()
-    return open_store(folder)
+    monkeypatch.setattr(pending_values, "LOOSE_SEAL_NBYTES", 0)
+    monkeypatch.setattr(dataset_writers, "SLAB_NBYTES", 64 << 10)
 
 
 @pytest.mark.parametrize("schema", [IMAGES, MASKS, TEXTS, IMAGES_IN_FRAMES], ids=str)
@@ -97,24 +64,6 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path: Path, schema: Schema) -> None
             pass
         flip_bit(pack.path, offset)
     assert list(reopened(tmp_path).verify()) == []
-
-
-def test_a_flipped_bit_names_pack_slab_and_samples(tmp_path: Path) -> None:
-    pack, digests = sealed(tmp_path, IMAGES)
-    slabs, rows = pack.record.datasets[0].slabs, pack.record.datasets[0].slab_rows
-    flip_bit(pack.path, int(slabs.starts[1]) + 5)
-    store = reopened(tmp_path)
-    table = table_of(store, IMAGES, digests)
-    out = np.full((2, 16, 16, 3), 7, np.uint8)
-    with pytest.raises(SlabChecksumError) as caught:
-        table.read(np.array([0, rows + 1]), out)
-    assert (out == 7).all(), "bytes of a damaged slab were handed out"
-    text = str(caught.value)
-    assert f"pack {pack.path.name}, slab of /uint8/16x16x3 1 " in text
-    assert f"{rows} samples" in text
-    assert digests[rows].tobytes().hex()[:12] in text
-    assert caught.value.digests == tuple(d.tobytes() for d in digests[rows : 2 * rows])
-    assert np.array_equal(table.read(np.array([0, 2 * rows])), values_of(IMAGES)[[0, 2 * rows]])
 
 
 def test_a_damaged_directory_is_no_absence(tmp_path: Path) -> None:
@@ -188,61 +137,6 @@ def test_a_damaged_record_is_an_error(tmp_path: Path) -> None:
         reopened(tmp_path).read(IMAGES, digests[:1])
 
 
-def test_a_damaged_loose_value_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    store = open_store(tmp_path)
-    digests = put(store, IMAGES, random_images(3))
-    database = store._environment.database("loose")
-    name = digests[1].tobytes()
-    with store._environment.write() as txn:
-        record = txn.get(name, db=database)
-        assert record is not None
-        txn.put(name, record[:100] + bytes([record[100] ^ 1]) + record[101:], db=database)
-    with pytest.raises(ObjectDamagedError, match=name.hex()):
-        store.read(IMAGES, digests)
-    with pytest.raises(ObjectDamagedError, match=name.hex()):
-        table_of(store, IMAGES, digests).read(np.array([1]))
-    assert [type(problem) for problem in store.verify()] == [ObjectDamagedError]
-    store.repack_loose(force=True)
-    assert store.stats().loose_count == 1, "the damaged value stays where verify finds it"
-
-
-def test_verify_hashes_every_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = open_store(tmp_path)
-    for schema in (IMAGES, TEXTS):
-        digests = digests_of(schema, values_of(schema)).copy()
-        digests[[2, 5]] = digests[[5, 2]]
-        store.write(schema, digests, values_of(schema))
-        store.seal()
-    monkeypatch.setattr(hdf5_tensors, "LOOSE_SEAL_NBYTES", 1 << 20)
-    digests = digests_of(TEXTS, ["one", "two"])
-    store.write(TEXTS, digests, ["two", "one"])
-    store.seal()
-    problems = list(store.verify())
-    assert [type(problem) for problem in problems] == [DigestMismatchError] * 6
-
-
-def test_a_value_of_another_schema_is_damage(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    digests = put(store, IMAGES, random_images(3))
-    texts = put(store, TEXTS, ["a"])
-    others = [
-        Schema("ndarray", "int8", (16, 16, 3)),
-        Schema("ndarray", "uint8", (16, 48)),
-        Schema("ndarray", "uint8", (16, 15, None), variable_shape=True),
-        TEXTS,
-    ]
-    for schema in others:
-        with pytest.raises(CorruptionError, match="cannot have"):
-            store.read(schema, digests[:1])
-        with pytest.raises(CorruptionError, match="cannot have"):
-            table_of(store, schema, digests)
-    with pytest.raises(CorruptionError, match="cannot have"):
-        store.read(IMAGES, texts)
-    wider = Schema("ndarray", "uint8", (16, 16, None), variable_shape=True)
-    assert np.array_equal(store.read(wider, digests), random_images(3))
-
-
 def test_digests_that_share_their_first_bytes_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,201 +167,21 @@ def test_digests_that_share_their_first_bytes_are_told_apart(
     assert not store.contains(absent).any()
 
 
-def rescue_of(schema: Schema, digests: NDArray[np.uint8], values: Any) -> Any:
-    """Return what supplies values, as a remote that has them does; and what it was asked for."""
-    known = {digest.tobytes(): value for digest, value in zip(digests, values, strict=True)}
-    asked: list[bytes] = []
-
-    def rescue(store: Any, wanted: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        names = [digest.tobytes() for digest in wanted]
-        asked.extend(names)
-        here = [name for name in names if name in known]
-        if here:
-            chosen = [known[name] for name in here]
-            store.write(
-                schema,
-                digests_to_array(here),
-                np.stack(chosen) if schema.is_fixed_shape else chosen,
-            )
-        return np.array([name in known for name in names], np.bool_)
-
-    return rescue, asked
-
-
-def nothing(store: Any, wanted: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Supply no value, as a remote that has none."""
-    return np.zeros(len(wanted), np.bool_)
-
-
-@pytest.mark.parametrize("schema", [IMAGES, MASKS, IMAGES_IN_FRAMES], ids=str)
-def test_a_damaged_pack_is_written_anew(tmp_path: Path, schema: Schema) -> None:
-    pack, digests = sealed(tmp_path, schema)
-    values = values_of(schema)
-    slabs = pack.record.datasets[0].slabs
-    flip_bit(pack.path, int(slabs.starts[1]) + 40)
-    flip_bit(pack.path, 0)
-    store = reopened(tmp_path)
-    problems = list(store.verify())
-    lost = set(problems[0].digests)
-    assert 0 < len(lost) < len(values)
-    assert not store.mend(nothing).packs, "nothing is gained, and the pack says what is damaged"
-    assert len(list(store.verify())) == len(problems)
-    rescue, asked = rescue_of(schema, digests, values)
-    mended = store.mend(rescue)
-    assert set(asked) == lost
-    assert (mended.packs, mended.value_count, mended.lost) == ([pack.path.name], len(lost), [])
-    assert list(store.verify()) == []
-    assert all(map(np.array_equal, store.read(schema, digests), values))
-    assert store.mend(rescue) == Mended()
-    assert pack.path.with_name(f"damaged-{pack.path.name}").exists()
-    assert store.remove_orphans() == 0
-
-
-def test_what_a_remote_lacks_stays_lost_and_the_rest_is_mended(tmp_path: Path) -> None:
-    pack, digests = sealed(tmp_path, IMAGES)
-    values = values_of(IMAGES)
-    flip_bit(pack.path, int(pack.record.datasets[0].slabs.starts[1]) + 40)
-    store = reopened(tmp_path)
-    lost = next(store.verify()).digests
-    there = np.array([digest.tobytes() != lost[0] for digest in digests])
-    rescue, _ = rescue_of(IMAGES, digests[there], values[there])
-    assert store.mend(rescue).lost == [lost[0]]
-    assert np.array_equal(store.read(IMAGES, digests[there]), values[there])
-    table = table_of(store, IMAGES, digests)
-    gone = int(np.nonzero(~there)[0][0])
-    assert np.array_equal(table.read(np.array([0, 1])), values[:2])
-    with pytest.raises(ObjectNotFoundError, match=lost[0].hex()):
-        table.read(np.array([0, gone]))
-
-
-def test_a_pack_is_mended_without_its_directory(tmp_path: Path) -> None:
-    pack, digests = sealed(tmp_path, IMAGES)
-    flip_bit(pack.path, int(pack.record.digests.starts[0]) + 40)
-    store = reopened(tmp_path)
-    assert store.mend(nothing).packs == [pack.path.name]
-    assert np.array_equal(store.read(IMAGES, digests), values_of(IMAGES))
-    assert list(store.verify()) == []
-
-
-@pytest.mark.parametrize("kept", [0.6, 1.5])
-def test_a_pack_of_another_size_is_mended_with_what_is_in_it(tmp_path: Path, kept: float) -> None:
-    pack, digests = sealed(tmp_path, IMAGES)
-    values = values_of(IMAGES)
-    content = pack.path.read_bytes()
-    pack.path.write_bytes((content + content)[: int(kept * len(content))])
-    store = reopened(tmp_path)
-    rescue, _ = rescue_of(IMAGES, digests, values)
-    mended = store.mend(rescue)
-    assert mended.packs == [pack.path.name]
-    is_here = store.contains(digests)
-    assert is_here.any(), "what is left of the pack is in the new one"
-    assert (~is_here).any() == (kept < 1)
-    assert store.take_missing(rescue, digests[~is_here]).all()
-    assert np.array_equal(store.read(IMAGES, digests), values)
-    assert list(store.verify()) == []
-    assert [path.name for path in pack_files(tmp_path) if path.name.startswith("damaged")] == [
-        f"damaged-{pack.path.name}"
-    ]
-
-
-def test_a_pack_that_is_gone_is_left_until_nothing_of_it_is_missed(tmp_path: Path) -> None:
-    pack, digests = sealed(tmp_path, IMAGES)
-    pack.path.unlink()
-    store = reopened(tmp_path)
-    rescue, _ = rescue_of(IMAGES, digests, values_of(IMAGES))
-    mended = store.mend(rescue)
-    assert mended == Mended(unopened=[pack.record.pack_id])
-    with pytest.raises(PackDamagedError, match="cannot be opened"):
-        store.read(IMAGES, digests[:1])
-    assert store.take_missing(rescue, digests).all()
-    store.forget_packs(mended.unopened)
-    assert list(store.verify()) == []
-    assert np.array_equal(store.read(IMAGES, digests), values_of(IMAGES))
-
-
-@pytest.mark.parametrize("how", ["damaged", "another"])
-def test_a_damaged_loose_value_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_process_without_room_finds_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    monkeypatch.setattr(hdf5_tensors, "LOOSE_SEAL_NBYTES", 1 << 20)
-    store = open_store(tmp_path)
-    texts = ["a", "b"]
-    loose = put(store, TEXTS, texts)
-    database = store._environment.database("loose")
-    with store._environment.write() as txn:
-        content = txn.get(loose[1].tobytes(), db=database) or b""
-        txn.put(loose[0].tobytes(), b"damaged" if how == "damaged" else content, db=database)
-    (problem,) = store.verify()
-    assert problem.digests == (loose[0].tobytes(),)
-    with pytest.raises(type(problem), match=loose[0].tobytes().hex()):
-        store.read(TEXTS, loose[:1])
-    rescue, asked = rescue_of(TEXTS, loose, texts)
-    assert store.mend(rescue) == Mended(value_count=1)
-    assert asked == [loose[0].tobytes()]
-    assert store.read(TEXTS, loose) == texts
-    assert list(store.verify()) == []
-
-
-@pytest.mark.parametrize("way", ["one", "many", "table", "list", "frames"])
-def test_a_read_mends_what_it_finds_damaged(
-    tmp_path: Path, way: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    schema = IMAGES_IN_FRAMES if way == "frames" else IMAGES
-    pack, digests = sealed(tmp_path, schema)
-    values = values_of(schema)
-    slabs = pack.record.datasets[0].slabs
-    flip_bit(pack.path, int(slabs.starts[0]) + 40)
-    flip_bit(pack.path, int(slabs.starts[-1]) + 40)
+    _, digests = sealed(tmp_path, IMAGES)
     store = reopened(tmp_path)
-    table = table_of(store, schema, digests)
-    with pytest.raises(SlabChecksumError):
-        store.read(schema, digests[:1])
-    store.rescue, asked = rescue_of(schema, digests, values)
-    count = len(values)
-    if way == "one":
-        assert np.array_equal(store.read(schema, digests[:1])[0], values[0])
-    elif way in ("many", "frames"):
-        assert all(map(np.array_equal, store.read(schema, digests), values))
-    elif way == "table":
-        assert np.array_equal(table.read(np.arange(count)[::-1].copy()), values[::-1])
-    else:
-        assert np.array_equal(table.read_list(np.arange(count)), values)
-    assert 0 < len(asked) <= count
-    assert f"pack {pack.path.name} was damaged and is written anew" in caplog.text
-    assert list(store.verify()) == []
-    # A table that was made before looks where the values are now.
-    store.rescue = None
-    assert all(map(np.array_equal, table.read_list(np.arange(count)), values))
+    mapped = mmap.mmap
 
+    def refuse(*_: object, **__: object) -> mmap.mmap:
+        raise OSError(number, os.strerror(number))
 
-def test_a_table_mends_a_pack_that_is_gone(tmp_path: Path) -> None:
-    pack, digests = sealed(tmp_path, IMAGES)
-    values = values_of(IMAGES)
-    pack.path.unlink()
-    store = reopened(tmp_path)
-    store.rescue, asked = rescue_of(IMAGES, digests, values)
-    table = table_of(store, IMAGES, digests)
-    assert np.array_equal(table.read(np.array([3, 7])), values[[3, 7]])
-    assert len(asked) == 2
-    assert np.array_equal(table.read(np.array([3, 7, 9])), values[[3, 7, 9]])
-    assert len(asked) == 3
-
-
-def test_a_read_that_cannot_be_mended_says_what_is_damaged(tmp_path: Path) -> None:
-    pack, digests = sealed(tmp_path, IMAGES)
-    flip_bit(pack.path, int(pack.record.datasets[0].slabs.starts[0]) + 40)
-    store = reopened(tmp_path)
-
-    def away(store: Any, wanted: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        raise RemoteError("nobody answers")
-
-    def full(store: Any, wanted: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        raise StorageError("no space left")
-
-    for rescue in (nothing, away, full):
-        store.rescue = rescue
-        with pytest.raises(SlabChecksumError, match=pack.path.name):
-            store.read(IMAGES, digests[:1])
-        with pytest.raises(SlabChecksumError, match=pack.path.name):
-            table_of(store, IMAGES, digests).read(np.array([0]))
-    assert pack_files(tmp_path) == [pack.path]
+    monkeypatch.setattr("tensorvcs.storage.mapped_pack.mmap.mmap", refuse)
+    for ask in (lambda: store.read(IMAGES, digests[:1]), lambda: list(store.verify())):
+        with pytest.raises(StorageError, match=os.strerror(number)) as caught:
+            ask()
+        assert "ulimit -n" in str(caught.value.hint)
+    monkeypatch.setattr("tensorvcs.storage.mapped_pack.mmap.mmap", mapped)
+    assert np.array_equal(store.read(IMAGES, digests[:1]), values_of(IMAGES)[:1])

@@ -19,6 +19,7 @@ from tensorvcs.errors import (  # noqa: E402
     SampleNotFoundError,
 )
 from tensorvcs.torch import Batch, TensorDataset  # noqa: E402
+from tests.memory_repository import MemoryRepository  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -260,3 +261,91 @@ def test_an_editor_can_be_looked_at_too(tmp_path: Path) -> None:
         edit.add_ndarray_column("labels", (), "int64").extend([1, 2, 3])
         ds = TensorDataset(edit)
         assert [int(label) for (label,) in (ds[n] for n in range(3))] == [1, 2, 3]
+
+
+# What changed since a revision
+
+
+@pytest.fixture
+def changing(tmp_path: Path) -> Iterator[tv.Repository]:
+    """Return a repository of 20 samples, of which "k03" and "k04" were modified and more came."""
+    keys = [f"k{n:02}" for n in range(20)]
+    with tv.init(tmp_path, user_name="Ada", user_email="a") as repo:
+        with repo.edit() as edit:
+            edit.add_ndarray_column("x", (40,), "float32").extend(np.ones((20, 40), "f4"), keys)
+            edit.add_ndarray_column("y", (), "int64").extend(np.arange(20), keys)
+            scans: Any = edit.add_ndarray_column("s", (), "int64", nested=True)
+            scans.update({key: {"a": 1, "b": 2} for key in keys})
+            edit.commit("one")
+        repo.create_tag("one")
+        with repo.edit() as edit:
+            edit["y"].update({"k03": 30, "a": 1})
+            edit["x"].update({"k04": np.zeros(40, "f4"), "a": np.zeros(40, "f4")})
+            for name in ("x", "y", "s"):
+                del edit[name]["k07"]
+            edit["s"]["a"] = {"a": 1}
+            edit["s"]["k05"]["c"] = 1
+            edit["s"]["k06"]["a"] = 9
+            del edit["s"]["k08"]["b"]
+            edit.commit("two")
+        yield repo
+
+
+def names(dataset: TensorDataset) -> list[Any]:
+    return dataset.keys_at(range(len(dataset)))
+
+
+def test_what_was_added_or_modified_since(changing: tv.Repository) -> None:
+    co = changing.checkout()
+    both = TensorDataset(co, ["x", "y"])
+    assert names(both.since("one")) == ["a", "k03", "k04"]
+    assert names(both.since(changing.resolve("one"))) == ["a", "k03", "k04"]
+    assert [int(both.since("main~1")[n][1]) for n in range(3)] == [1, 30, 4]
+    assert names(TensorDataset(co, "y").since("one")) == ["a", "k03"]
+    assert names(TensorDataset(co, "s").since("one")) == ["a", "k05", "k06", "k08"]
+    assert names(both.since("HEAD")) == []
+    # The other way round, a sample that was deleted is an added one.
+    past = TensorDataset(changing.checkout("one"), ["x", "y"])
+    assert names(past.since("main")) == ["k03", "k04", "k07"]
+    with pytest.raises(tv.errors.RevisionNotFoundError):
+        both.since("none")
+
+
+def test_what_changed_of_a_part(changing: tv.Repository) -> None:
+    co = changing.checkout()
+    chosen = TensorDataset(co, ["x", "y"], keys=["k19", "k04", "k09", "a"])
+    assert names(chosen.since("one")) == ["k04", "a"]
+    whole = TensorDataset(co, ["x", "y"])
+    parts = whole.split({"train": 0.5, "test": 0.5})
+    changed = [set(names(part.since("one"))) for part in parts.values()]
+    assert changed[0] | changed[1] == {"a", "k03", "k04"}
+    assert not changed[0] & changed[1]
+
+
+def test_columns_that_are_new_or_have_another_name(changing: tv.Repository) -> None:
+    with changing.edit() as edit:
+        edit.rename_column("y", "label")
+        edit["label"]["k10"] = 7
+        edit.add_ndarray_column("z", (), "int64").update(dict.fromkeys(edit["label"], 1))
+        edit.commit("three")
+    co = changing.checkout()
+    assert names(TensorDataset(co, ["x", "label"]).since("one")) == ["a", "k03", "k04", "k10"]
+    assert len(TensorDataset(co, ["x", "z"]).since("one")) == 20
+    with changing.edit() as edit:
+        edit["label"]["k11"] = 5
+        assert names(TensorDataset(edit, "label").since("HEAD")) == ["k11"]
+
+
+def test_the_cost_of_what_changed_follows_the_change() -> None:
+    repo = MemoryRepository()
+
+    def fill(edit: Any) -> None:
+        edit.add_ndarray_column("x", (), "int64").extend(np.arange(200_000))
+
+    repo.commit(fill)
+    repo.commit(lambda edit: edit["x"].update({17: -1, 190_000: -1}))
+    co = repo.checkout()
+    ds = TensorDataset(co, "x")
+    before = repo.objects.get_count
+    assert names(ds.since("HEAD~1")) == [17, 190_000]
+    assert repo.objects.get_count - before < 40 < len(repo.objects.objects) // 5

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from torch.utils.data import ConcatDataset, DataLoader, StackDataset  # noqa: E402
 
-from tensorvcs.errors import InvalidInputError  # noqa: E402
+from tensorvcs.errors import InvalidInputError, WorkerError  # noqa: E402
 from tensorvcs.torch import IterableTensorDataset, TensorDataset, TensorLoader  # noqa: E402
 
 if TYPE_CHECKING:
@@ -42,22 +42,59 @@ def test_the_stream_is_the_same_for_any_number_of_workers(
     assert labels(loader) == labels(expected)
 
 
-def test_an_epoch_that_is_set_reaches_workers_that_live_on(checkout: tv.Checkout) -> None:
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_an_epoch_that_is_set_reaches_workers_that_live_on(
+    checkout: tv.Checkout, method: str
+) -> None:
     dataset = IterableTensorDataset(checkout, "labels", batch_size=16)
     loader = DataLoader(
         dataset,
         batch_size=None,
         num_workers=2,
         persistent_workers=True,
-        multiprocessing_context="fork",
+        multiprocessing_context=method,
     )
     first = labels(loader)
+    assert first == labels(TensorLoader(checkout, "labels", batch_size=16))
     assert labels(loader) == first
     dataset.set_epoch(1)
     second = labels(loader)
     assert second != first
     assert sorted(chain.from_iterable(second)) == sorted(chain.from_iterable(first))
     del loader
+
+
+def fails_at_37(label: Any) -> Any:
+    class LocalError(Exception):
+        pass
+
+    if int(label) == 37:
+        raise LocalError("of a class that is nowhere else")
+    return label
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("is_iterable", [False, True])
+def test_an_error_that_cannot_be_sent_reaches_the_loop(
+    checkout: tv.Checkout, method: str, is_iterable: bool
+) -> None:
+    """A DataLoader would wait for it for ever."""
+    dataset: Any = TensorDataset(checkout, "labels", transform=fails_at_37)
+    size: int | None = 16
+    if is_iterable:
+        dataset, size = IterableTensorDataset(dataset, batch_size=16), None
+    loader: Any = DataLoader(
+        dataset, size, num_workers=1, multiprocessing_context=method, timeout=60
+    )
+    with pytest.raises(WorkerError, match="LocalError: of a class") as found:
+        list(loader)
+    assert "in sample 'k037'" in str(found.value)
+    assert "in fails_at_37" in str(found.value)
+    # Where there is no process to leave, it comes as it is.
+    with pytest.raises(Exception, match="of a class") as here:
+        list(DataLoader(dataset, size))
+    assert type(here.value).__name__ == "LocalError"
+    assert here.value.__notes__ == ["in sample 'k037'"]
 
 
 def test_it_goes_on_where_its_state_was_taken(checkout: tv.Checkout) -> None:

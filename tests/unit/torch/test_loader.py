@@ -177,6 +177,26 @@ def test_ranks_share_every_step(checkout: tv.Checkout, world: int) -> None:
     assert together == labels_of(TensorLoader(checkout, "labels", batch_size=size * world))
 
 
+def test_ranks_in_groups_read_the_same(checkout: tv.Checkout) -> None:
+    """As ranks do that hold the parts of one model: two groups of three."""
+    parts = [
+        [
+            batch.tolist()
+            for batch in TensorLoader(
+                checkout, "labels", batch_size=20, rank=rank, world_size=6, replicate=3
+            )
+        ]
+        for rank in range(6)
+    ]
+    for rank in range(6):
+        alone = TensorLoader(checkout, "labels", batch_size=20, rank=rank // 3, world_size=2)
+        assert parts[rank] == [batch.tolist() for batch in alone]
+    assert parts[0] != parts[3]
+    for wrong in (4, 0, 12):
+        with pytest.raises(InvalidInputError, match=r"replicate|groups of"):
+            TensorLoader(checkout, "labels", batch_size=20, rank=0, world_size=6, replicate=wrong)
+
+
 def test_blocks_weights_and_classes(checkout: tv.Checkout) -> None:
     loader = TensorLoader(checkout, "labels", batch_size=8, shuffle=Block(rows=10, window=2))
     order = labels_of(loader)
@@ -398,6 +418,70 @@ def test_a_state_refuses_other_samples(tmp_path: Path) -> None:
         state["data"]["commit"] = "ab" * 32
         with pytest.raises(OtherDataError, match="not here"):
             TensorLoader(moved.checkout(), "x", batch_size=8).load_state_dict(state)
+
+
+@pytest.fixture
+def growing(tmp_path: Path) -> Any:
+    """Return checkouts of 20 samples, of two more, and of 8 of them, and a state at sample 16."""
+    with tv.init(tmp_path, user_name="A", user_email="a") as repo:
+        with repo.edit() as edit:
+            edit.add_ndarray_column("x", (), "int64").extend(np.arange(20))
+            edit.commit("one")
+        commit_labels(repo, lambda edit: edit["x"].update({20: 20, 21: 21, 3: 99}), "two")
+
+        def shrink(edit: Any) -> None:
+            for key in range(8, 22):
+                del edit["x"][key]
+
+        commit_labels(repo, shrink, "three")
+        loader = TensorLoader(repo.checkout("HEAD~2"), "x", batch_size=4, seed=1)
+        for batch, _ in enumerate(loader, 1):
+            if batch == 4:
+                break
+        yield [repo.checkout(f"HEAD~{age}") for age in (2, 1, 0)], loader.state_dict()
+
+
+def test_a_run_goes_on_with_other_samples_where_it_is_told(growing: Any) -> None:
+    (first, second, third), state = growing
+    warned = TensorLoader(second, "x", batch_size=4, seed=1)
+    with pytest.warns(UserWarning, match=r"'x': 2 added, 1 modified; the run goes on .* 16 of"):
+        warned.load_state_dict(state, on_other_data="warn")
+    ignored = TensorLoader(second, "x", batch_size=4, seed=1)
+    ignored.load_state_dict(json.loads(json.dumps(state)), on_other_data="ignore")
+    assert ignored.state_dict() == warned.state_dict()
+    rest = labels_of(ignored)
+    assert len(rest) == 22 - 16
+    facts = ignored.provenance()
+    assert (facts["samples_seen"], facts["history"]) == (6, [[0, 16, 22]])
+    (before,) = facts["earlier"]
+    assert (before["commit"], before["samples_seen"]) == (first.base.id, 16)
+    assert before["history"] == [[0, 0, 16]]
+    # The next state has it too, and a state of the same samples asks nothing.
+    again = TensorLoader(second, "x", batch_size=4, seed=1)
+    again.load_state_dict(ignored.state_dict())
+    assert again.provenance() == facts
+    # Of 8 samples there is no sample 16 of an epoch: the next one begins.
+    few = TensorLoader(third, "x", batch_size=4, seed=1)
+    few.load_state_dict(ignored.state_dict(), on_other_data="ignore")
+    assert [part["samples_seen"] for part in few.provenance()["earlier"]] == [16, 6]
+    few.load_state_dict(state, on_other_data="ignore")
+    assert (few.epoch, few.state_dict()["seen"]) == (1, 0)
+
+
+def test_what_is_never_overlooked(growing: Any) -> None:
+    (_, second, _), state = growing
+    for options in ({"seed": 2}, {"seed": 1, "shuffle": False}, {"seed": 1, "shuffle": Block()}):
+        other = TensorLoader(second, "x", batch_size=4, **options)
+        with pytest.raises(OtherDataError, match="another order"):
+            other.load_state_dict(state, on_other_data="ignore")
+        assert "earlier" not in other.state_dict()
+    loader = TensorLoader(second, "x", batch_size=4, seed=1)
+    wrong: Any = "warning"
+    with pytest.raises(InvalidInputError, match="on_other_data is one of error, warn, ignore"):
+        loader.load_state_dict(state, on_other_data=wrong)
+    with pytest.raises(OtherDataError, match="2 added, 1 modified") as found:
+        loader.load_state_dict(state)
+    assert "on_other_data" in (found.value.hint or "")
 
 
 def test_a_state_refuses_another_order_and_what_is_no_state(checkout: tv.Checkout) -> None:
@@ -645,7 +729,10 @@ def test_a_loader_reads_in_another_process(checkout: tv.Checkout, method: str) -
     assert process.exitcode == 0
 
 
-def test_an_iteration_belongs_to_its_process(checkout: tv.Checkout) -> None:
+def test_an_iteration_belongs_to_its_process(
+    checkout: tv.Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tensorvcs.torch.making._READ_STEPS", 16)
     context: Any = multiprocessing.get_context("fork")
     loader = TensorLoader(checkout, "labels", batch_size=4, threads=2)
     batches = iter(loader)
@@ -682,7 +769,7 @@ def fails_at_37(sample: Any) -> Any:
     return sample
 
 
-@pytest.mark.parametrize("context", ["fork", "forkserver"])
+@pytest.mark.parametrize("context", ["fork", "forkserver", "spawn"])
 def test_worker_processes_make_the_same_batches(checkout: tv.Checkout, context: Any) -> None:
     options: Any = {"batch_size": 20, "seed": 2, "transform": slow_python}
     here = list(TensorLoader(checkout, BOTH, **options))
@@ -716,7 +803,10 @@ def test_an_error_in_a_worker_process_is_raised_here(checkout: tv.Checkout) -> N
     )
     with pytest.raises(InvalidInputError, match="no 37") as found:
         list(loader)
-    assert "sample 'k037'" in str(found.value)
+    where, trace = found.value.__notes__
+    assert where == "in sample 'k037'"
+    assert trace.startswith("raised in worker process ")
+    assert "in fails_at_37" in trace
     loader.close()
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 COUNT = 300
 ROWS = np.random.default_rng(4).integers(0, 256, (COUNT, 16, 16), np.uint8)
 
@@ -54,6 +56,36 @@ def test_an_epoch_asks_once_a_plan_and_column(clone: tv.Repository) -> None:
             assert np.array_equal(images.numpy(), ROWS[places.numpy()])
             assert [ROWS[n].tobytes() for n in places.tolist()] == texts
     assert asked == [COUNT, COUNT]
+
+
+@pytest.mark.parametrize("options", [{"threads": 0}, {"threads": 2}])
+def test_time_for_the_remote_is_told_apart(
+    clone: tv.Repository, monkeypatch: pytest.MonkeyPatch, options: Any
+) -> None:
+    """By a clock that goes on in requests alone."""
+    clock = [0.0]
+    tensors: Any = clone._tensors
+    supply = tensors.supply
+
+    def slow(store: Any, digests: Any) -> None:
+        clock[0] += 5
+        supply(store, digests)
+
+    tensors.supply = slow
+    monkeypatch.setattr("tensorvcs.torch.making.perf_counter", lambda: clock[0])
+    loader = TensorLoader(clone.checkout(), ["x", "b", "n"], batch_size=16, **options)
+    for _ in range(2):
+        assert sum(len(images) for images, _, _ in loader) == COUNT
+    stats = loader.stats
+    assert (stats.fetching_seconds, stats.reading_seconds) == (10.0, 0.0)
+
+
+def test_worker_processes_fetch_a_batch_at_a_time(clone: tv.Repository) -> None:
+    loader = TensorLoader(clone.checkout(), ["x"], batch_size=100, workers=1, context="fork")
+    assert sum(len(images) for (images,) in loader) == COUNT
+    stats = loader.stats
+    assert stats.fetching_seconds > 0
+    loader.close()
 
 
 def test_only_what_is_read_comes(clone: tv.Repository) -> None:

@@ -95,6 +95,26 @@ def test_ranges_of_positions_are_slices_of_the_sorted_keys(nodes: Nodes, items: 
 
 
 @pytest.mark.parametrize("items", TREES)
+def test_any_positions_are_selected(nodes: Nodes, items: Items) -> None:
+    tree = tree_from(nodes, items, 2)
+    ordered = in_order(items)
+    count = len(ordered)
+    for chosen in ([], range(count), range(0, count, 7), [0] * min(2, count), [count - 1][:count]):
+        keys, values = cursor.select(nodes, tree, np.array(chosen, np.int64))
+        assert keys_to_list(keys) == [ordered[at] for at in chosen]
+        assert [bytes(row) for row in values] == [items[ordered[at]] for at in chosen]
+
+
+def test_a_selection_reads_each_node_once() -> None:
+    objects = objects_of(memory_nodes())
+    tree = tree_from(Nodes(objects, boundary=TINY), ITEMS, 2)
+    nodes = Nodes(objects, boundary=TINY)
+    before = objects.get_count
+    cursor.select(nodes, tree, np.array([0, 1, 2, 250, 499]))
+    assert objects.get_count - before < 40 < len(objects.objects) // 3
+
+
+@pytest.mark.parametrize("items", TREES)
 def test_blocks_scans_and_leaves_cover_everything_in_order(nodes: Nodes, items: Items) -> None:
     tree = tree_from(nodes, items, 2)
     blocks = list(cursor.iter_blocks(nodes, tree))

@@ -12,10 +12,17 @@ import numpy as np
 import pytest
 
 import tensorvcs as tv
-from tensorvcs.errors import BranchExistsError, UncommittedChangesError, UnreadableFileError
+from tensorvcs.errors import (
+    BranchExistsError,
+    UncommittedChangesError,
+    UnreadableFileError,
+    WorkInProgressError,
+)
 from tensorvcs.formats.hangar import import_hangar
+from tensorvcs.formats.hangar.commit_writer import CommitWriter
 from tensorvcs.formats.hangar.importing import topological
 from tensorvcs.formats.hangar.reader_client import HangarCommit, HangarHistory
+from tensorvcs.storage import garbage_site
 from tests.hangar_repositories import exact, needs_hangar, write_story
 
 if TYPE_CHECKING:
@@ -402,3 +409,28 @@ def test_parents_come_before_children() -> None:
     order = [commit.digest for commit in topological(history)]
     assert sorted(order) == sorted(parents)
     assert all(order.index(p) < order.index(c) for c, above in parents.items() for p in above)
+
+
+@needs_hangar
+def test_garbage_collected_beside_an_import_takes_no_commit(
+    repo: tv.Repository, story: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(garbage_site, "WAIT_SECONDS", 0.0)
+    write = CommitWriter.write
+    refused = 0
+
+    def write_and_collect(writing: CommitWriter, *arguments: Any) -> None:
+        nonlocal refused
+        write(writing, *arguments)
+        with tv.open(repo.path) as beside, pytest.raises(WorkInProgressError):
+            beside.gc(0)
+        refused += 1
+
+    monkeypatch.setattr(CommitWriter, "write", write_and_collect)
+    theirs = story("history")
+    import_hangar(repo, theirs.folder)
+    assert refused == len(theirs.commits)
+    assert set(by_original(repo)) == set(theirs.commits)
+    assert repo.verify().is_sound
+    repo.gc(0)
+    assert set(by_original(repo)) == set(theirs.commits)

@@ -159,7 +159,7 @@ def test_nothing_of_what_is_selected(repo: MemoryRepository) -> None:
         changes(repo, request(repo, selection=Selection.of(None, "zz")))
     with pytest.raises(ColumnNotFoundError, match="no column 'nope' in what is picked"):
         changes(repo, request(repo, selection=Selection.of("nope", None)))
-    with pytest.raises(EmptyPickError, match=r"main~1 changes nothing$"):
+    with pytest.raises(EmptyPickError, match=r"main~1 changes nothing\n"):
         changes(repo, request(repo, "main~1", mainline=1))
 
 
