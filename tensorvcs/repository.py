@@ -148,6 +148,7 @@ from tensorvcs.storage.leases import Leases
 from tensorvcs.storage.lmdb_environment import LmdbEnvironment, open_existing
 from tensorvcs.storage.lmdb_objects import LmdbObjects
 from tensorvcs.storage.lmdb_refs import LmdbRefs
+from tensorvcs.storage.lmdb_space import give_back_space
 from tensorvcs.storage.lock import StagingLock
 from tensorvcs.sync.bundle import (
     Bundle,
@@ -2487,6 +2488,7 @@ class Repository:
             moved_count, moved_nbytes = self._tensors.repack_in_order(
                 lambda: reading_order(stores), progress=report
             )
+        give_back_space(self._environment)
         return RepackReport(moved_count, moved_nbytes, before, self._tensors.stats().pack_count)
 
     def gc(
@@ -2559,7 +2561,7 @@ class Repository:
 
         def run(release: Release | None) -> GcReport:
             with self._leases.collection(), count_progress(progress, "Collecting") as report:
-                return collect(
+                collected = collect(
                     stores,
                     site,
                     now=self._now().microseconds,
@@ -2569,6 +2571,9 @@ class Repository:
                     release=release,
                     progress=report,
                 )
+                if not dry_run:
+                    collected.freed_nbytes += give_back_space(self._environment)
+                return collected
 
         if keep_bytes is None:
             return run(None)

@@ -121,7 +121,11 @@ def bit_flips(bench: Bench) -> Iterator[Outcome]:
             name = path.relative_to(template)
             harm.flip_bit(store / name, place, bit)
             reading = bench.looking.look(store, writing.acks)
-            outcome.add(f"{name}, byte {place}, bit {bit}", reading, may_err=True)
+            mended = None
+            if not reading.right:
+                mended = bench.looking.look(store, writing.acks, mends=True)
+            run_name = f"{name}, byte {place}, bit {bit}"
+            outcome.add(run_name, reading, may_err=True, mended=mended)
         yield outcome
 
 

@@ -22,6 +22,7 @@ HEADINGS = (
     "crashes",
     "stuck",
     "told",
+    "mended",
     "harmless",
 )
 _EXAMPLES = 8
@@ -41,13 +42,16 @@ class Outcome:
     wrong : int
         Runs after which a read gave another row than was stored.
     unreadable : int
-        Runs after which nothing at all could be read.
+        Runs after which nothing at all could be read, by the system's own repair either.
     crashes : int
         Runs in which a signal ended a process that nobody killed.
     stuck : int
         Runs after which nothing more could be committed until a person removed something.
     told : int
         Runs after which a read failed with an error, and others gave what was stored.
+    mended : int
+        Runs after which nothing could be read, and something behind the system's own repair; what
+        it could not bring back ends in an error.
     harmless : int
         Runs after which all could be read and was right.
     acked, refused : int
@@ -68,6 +72,7 @@ class Outcome:
     crashes: int = 0
     stuck: int = 0
     told: int = 0
+    mended: int = 0
     harmless: int = 0
     acked: int = 0
     refused: int = 0
@@ -83,15 +88,21 @@ class Outcome:
         may_err: bool = False,
         is_stuck: bool = False,
         crashed: str = "",
+        mended: Reading | None = None,
     ) -> None:
         """Count one run.
 
         With `may_err` files were harmed, so that an error is what a reader should give. A process
-        that nobody killed ended by what `crashed` names.
+        that nobody killed ended by what `crashed` names. `mended` is another look, behind the
+        system's own repair, where there was nothing to be read before.
         """
         self.runs += 1
         self.is_harmed |= may_err
         crash = crashed or ", ".join(reading.foreign)
+        is_mended = mended is not None and bool(mended.right)
+        if mended is not None and is_mended:
+            reading = mended
+            crash = crash or ", ".join(mended.foreign)
         is_expected = bool(reading.right or reading.wrong or reading.missing or reading.errors)
         is_unreadable = is_expected and not reading.right and not reading.wrong
         is_lost = bool(reading.missing) and not is_unreadable
@@ -106,9 +117,11 @@ class Outcome:
         }
         for name, happened in faults.items():
             setattr(self, name, getattr(self, name) + happened)
-        is_told = bool(reading.errors) and not any(faults.values())
-        self.told += is_told
-        self.harmless += not is_told and not any(faults.values())
+        is_fault = any(faults.values())
+        is_told = bool(reading.errors) and not is_fault
+        self.mended += is_mended and not is_fault
+        self.told += is_told and not is_mended
+        self.harmless += not is_told and not is_mended and not is_fault
         if any(faults.values()) and len(self.examples) < _EXAMPLES:
             happened_names = [name for name, happened in faults.items() if happened]
             notes = "; ".join(filter(None, [crash, *reading.notes][:3]))
@@ -138,7 +151,7 @@ class Outcome:
         """Return the row of the long table."""
         counts = (
             self.runs, self.losses, self.wrong, self.unreadable, self.crashes, self.stuck,
-            self.told, self.harmless,
+            self.told, self.mended, self.harmless,
         )  # fmt: skip
         return (self.experiment, self.system, *(f"{count:,}" for count in counts))
 

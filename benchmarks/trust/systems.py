@@ -189,18 +189,21 @@ class Looking:
         self._process.kill()
         self._process.communicate()
 
-    def look(self, folder: Path, acks: Sequence[dict[str, Any]]) -> Reading:
+    def look(self, folder: Path, acks: Sequence[dict[str, Any]], *, mends: bool = False) -> Reading:
         """Return what can be read of what was acknowledged.
 
-        A look that took too long is repeated once: the machine may have been busy.
+        With `mends` the system is first asked to mend the store, if it has a way to. A look that
+        took too long is repeated once: the machine may have been busy.
         """
-        reading = self._ask(folder, acks)
-        return self._ask(folder, acks) if reading.foreign == ["SIGALRM"] else reading
+        reading = self._ask(folder, acks, mends=mends)
+        if reading.foreign == ["SIGALRM"]:
+            return self._ask(folder, acks, mends=mends)
+        return reading
 
-    def _ask(self, folder: Path, acks: Sequence[dict[str, Any]]) -> Reading:
+    def _ask(self, folder: Path, acks: Sequence[dict[str, Any]], *, mends: bool) -> Reading:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = json.dumps({"folder": str(folder), "acks": acks})
+        request = json.dumps({"folder": str(folder), "acks": acks, "mends": mends})
         self._process.stdin.write(request.encode() + b"\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()

@@ -158,8 +158,7 @@ class GcReport:
     value_nbytes : int
         The bytes of these values.
     freed_nbytes : int
-        By how much the pack files became smaller. The LMDB file keeps its size, and uses the
-        space again. 0 of a dry run.
+        How much of the disk the packs and the database take less. 0 of a dry run.
     released_count, released_nbytes : int
         Values that a remote has and that were dropped here for `keep_bytes`.
     young_object_count, young_value_count : int

@@ -34,6 +34,7 @@ STEPS = (
     "pack removed",
     "pack put aside",
     "orphan removed",
+    "hole made",
     "leftover removed",
 )
 """Every point at which `step` is called; the crash tests kill a process at each of them."""

@@ -247,18 +247,27 @@ class LmdbEnvironment:
 
     @property
     def file_nbytes(self) -> int:
-        """The size of the data file."""
-        return (self.folder / "data.mdb").stat().st_size
+        """How much of the disk the data file takes; its holes take nothing."""
+        found = (self.folder / "data.mdb").stat()
+        return min(found.st_size, 512 * found.st_blocks)
 
     @property
     def free_nbytes(self) -> int:
-        """The bytes of the data file that hold nothing and are used by the next writers.
+        """The bytes on the disk that hold nothing and are used by the next writers.
 
-        The file never becomes smaller: other processes have it mapped.
+        The file never becomes shorter, since other processes have it mapped; `give_back_space`
+        leaves holes in it.
         """
         with self.read() as txn:
             used = sum(txn.nbytes(db=Database(name)) for name in DATABASES)
-        return max(0, self._live().paged_nbytes() - used)
+        return max(0, min(self._live().paged_nbytes(), self.file_nbytes) - used)
+
+    def oldest_reader(self) -> int | None:
+        """Return the number of the oldest version that any process is reading, None when none is.
+
+        Those of processes that died are forgotten first.
+        """
+        return self._live().oldest_reader()
 
     @property
     def last_transaction(self) -> int:
@@ -453,6 +462,15 @@ class _Shared:
     def last_transaction(self) -> int:
         assert self.environment is not None
         return int(self.environment.info()["last_txnid"])
+
+    def oldest_reader(self) -> int | None:
+        assert self.environment is not None
+        with _translated(self.path):
+            self.environment.reader_check()
+            # A heading, and a line each: process, thread and version, or "-" for none.
+            lines = self.environment.readers().splitlines()[1:]
+        versions = [line.split()[-1] for line in lines]
+        return min((int(version) for version in versions if version != "-"), default=None)
 
     def begin_read(self) -> Transaction:
         try:

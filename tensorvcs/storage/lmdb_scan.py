@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from numpy.typing import NDArray
+
 _MAGIC = 0xBEEFC0DE
 _DATA_VERSION = 1
 _PAGE = struct.Struct("<QHHHH")  # number, padding, flags, end of the offsets, start of the nodes
@@ -220,6 +222,27 @@ class PageFile:
         for node, page in self._walk(tree, head.last_page):
             yield node.key, self._value_in_place(node, page)
 
+    def free_pages(self, head: Head) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+        """Yield for transactions that freed pages, their number and those that nobody took since.
+
+        Raises
+        ------
+        ObjectDamagedError
+            The tree of the free pages is damaged, or tells of pages that are not there.
+        """
+        for node, page in self._walk(head.free, head.last_page, is_ordered=False):
+            value = self._value_in_place(node, page)
+            is_list = len(node.key) == _NUMBER.size and value and not len(value) % _NUMBER.size
+            numbers = np.frombuffer(value, "<u8") if is_list else np.zeros(0, np.uint64)
+            pages = numbers[1:]
+            if (
+                not len(numbers)
+                or int(numbers[0]) != len(pages)
+                or bool(((pages < 2) | (pages > head.last_page)).any())
+            ):
+                raise self._damage("the list of its free pages is none")
+            yield _NUMBER.unpack(node.key)[0], pages
+
     def check_free_pages(self, head: Head) -> None:
         """Check the tree of the pages that are free, which writers use.
 
@@ -228,18 +251,8 @@ class PageFile:
         ObjectDamagedError
             It is damaged, or tells of pages that are not there.
         """
-        for node, page in self._walk(head.free, head.last_page, is_ordered=False):
-            value = self._value_in_place(node, page)
-            count = len(value) // _NUMBER.size - 1
-            numbers = [number for (number,) in _NUMBER.iter_unpack(value[: 8 * (count + 1)])]
-            if (
-                len(node.key) != _NUMBER.size
-                or len(value) % _NUMBER.size
-                or not numbers
-                or numbers[0] != count
-                or not all(2 <= number <= head.last_page for number in numbers[1:])
-            ):
-                raise self._damage("the list of its free pages is none")
+        for _ in self.free_pages(head):
+            pass
 
     def _value_in_place(self, node: _Node, page: bytes) -> bytes:
         value = self._value(node, page, must_fit=True)

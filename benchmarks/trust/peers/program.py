@@ -5,8 +5,9 @@
 - ``write FOLDER WRITER FIRST COUNT SECONDS`` waits for a line on standard input, commits versions,
   and tells of each by a line once the system has said that it is done; a commit that lost a race
   is tried again for so many seconds;
-- ``read`` reads stores: for each line ``{"folder": ..., "acks": [...]}`` on standard input it
-  prints what it found of what was acknowledged.
+- ``read`` reads stores: for each line ``{"folder": ..., "acks": [...], "mends": ...}`` on standard
+  input it prints what it found of what was acknowledged, once the system was asked to mend the
+  store, where that is wanted and the system can.
 """
 
 from __future__ import annotations
@@ -126,9 +127,12 @@ def look_for_lines(store: Any) -> int:
     faulthandler.disable()
     for line in sys.stdin:
         request = json.loads(line)
+        request["mends"] &= hasattr(store, "mend")
 
         def answer(request: Any = request) -> None:
             signal.alarm(_LOOK_SECONDS)
+            if request["mends"]:
+                store.mend(Path(request["folder"]))
             found = look(store, Path(request["folder"]), request["acks"])
             signal.alarm(0)
             os.write(answers, json.dumps(found).encode() + b"\n")

@@ -8,7 +8,7 @@ from benchmarks.trust.outcome import FAULTS, Outcome, long_table, wide_table
 from benchmarks.trust.tally import Reading
 
 
-def counted(reading: Reading, **words: bool | str) -> Outcome:
+def counted(reading: Reading, **words: bool | str | Reading) -> Outcome:
     outcome = Outcome("harm", "A")
     outcome.add("run 0", reading, **words)  # type: ignore[arg-type]
     return outcome
@@ -49,14 +49,25 @@ def test_a_store_may_refuse_only_where_files_were_harmed() -> None:
     assert counted(Reading(right=1, wrong=1), may_err=True).faults == 1
 
 
+def test_what_the_repair_of_a_system_brings_back_was_not_unreadable() -> None:
+    nothing = Reading(errors={"ValueError": 1})
+    some = Reading(right=2, errors={"KeyError": 1})
+    outcome = counted(nothing, may_err=True, mended=some)
+    assert (outcome.unreadable, outcome.mended, outcome.told, outcome.harmless) == (0, 1, 0, 0)
+    in_vain = counted(nothing, may_err=True, mended=nothing)
+    assert (in_vain.unreadable, in_vain.mended) == (1, 0)
+    lie = counted(nothing, may_err=True, mended=Reading(right=2, wrong=1))
+    assert (lie.wrong, lie.unreadable, lie.mended) == (1, 0, 0)
+
+
 def test_the_tables() -> None:
     one = counted(Reading(right=1))
     other = Outcome("harm", "B")
     other.add("run 0", Reading(right=1, missing=2, wrong=1))
     absent = Outcome("harm", "C", absence="not installed")
     assert long_table([one, other, absent]).splitlines()[2:] == [
-        "| harm | A | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 1 |",
-        "| harm | B | 1 | 1 | 1 | 0 | 0 | 0 | 0 | 0 |",
+        "| harm | A | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 1 |",
+        "| harm | B | 1 | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 0 |",
     ]
     assert wide_table([one, other, absent]).splitlines() == [
         "|  | harm (1 runs) |",

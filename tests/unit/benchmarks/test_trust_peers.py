@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.trust import compared, peers, systems
+from benchmarks.trust import compared, harm, peers, systems
 from benchmarks.trust.peers import program, rows, tensorvcs_rows
 from benchmarks.trust.systems import SYSTEMS, Looking, Writing
 
@@ -85,6 +85,22 @@ def test_a_process_writes_and_another_looks(tmp_path: Path) -> None:
         for pack in path.glob(tensorvcs_rows.TENSORS[0]):
             pack.unlink()
         assert looking.look(path, writing.acks).errors
+
+
+def test_a_system_is_asked_to_mend_its_store(tmp_path: Path) -> None:
+    ours = SYSTEMS[0]
+    path = tmp_path / "store"
+    ours.run("create", path)
+    writing = Writing.begin(ours, path, count=2)
+    writing.go()
+    writing.finish()
+    harm.zero_block(path / ".tensorvcs" / "lmdb" / "data.mdb", 0, 2 * 4096)
+    with Looking(ours) as looking:
+        reading = looking.look(path, writing.acks)
+        assert reading.errors
+        assert not reading.right
+        mended = looking.look(path, writing.acks, mends=True)
+        assert (mended.right, mended.errors) == (2 * (rows.FIRST_COUNT + 1), {})
 
 
 def test_a_system_that_is_not_installed_is_left_out(
