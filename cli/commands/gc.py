@@ -57,11 +57,9 @@ def _lines(report: GcReport, grace: str) -> Iterator[str]:
         f"{count_text(report.object_count, 'object')} and "
         f"{count_text(report.value_count, 'value')} of {size_text(report.value_nbytes)}"
     )
-    freed = (
-        ""
-        if report.is_dry_run
-        else f"; {size_text(report.freed_nbytes)} of the disk are free again"
-    )
+    freed = ""
+    if report.freed_nbytes:
+        freed = f"; {size_text(report.freed_nbytes)} of the disk are free again"
     yield f"{'Would drop' if report.is_dry_run else 'Dropped'} {dropped}{freed}"
     if report.released_count:
         released = f"{count_text(report.released_count, 'value')} that the remote has"

@@ -30,7 +30,7 @@ VALID = "_valid"
 
 # What is gathered by one call: enough that the call, whose code a gather drives out of the cache,
 # costs little beside it.
-_READ_NBYTES = 8 << 20
+_READ_NBYTES = 12 << 20
 _READ_STEPS = 64
 # What a plan holds: enough that its order costs little, and that a remote is asked seldom.
 _PLAN_COUNT = 1 << 14

@@ -20,7 +20,7 @@ def with_garbage(shell: Shell) -> None:
 
 def test_garbage_waits_and_goes(shell: Shell) -> None:
     with_garbage(shell)
-    assert shell.ok("gc").startswith("Dropped 0 objects and 0 values of 0 bytes; ")
+    assert shell.ok("gc").startswith("Dropped 0 objects and 0 values of 0 bytes")
     told = shell.ok("gc", "--dry-run", "--grace", "0")
     assert told.startswith("Would drop ")
     assert " and 50 values of " in told
