@@ -45,9 +45,9 @@ def give_back_space(environment: LmdbEnvironment) -> int:
 
     Notes
     -----
-    Keeps writers out for as long as it takes: about a second for a million pages. Pages that are
-    free in the last two versions are nothing that LMDB would read, whichever of its two head pages
-    it takes; it would itself write to them next.
+    Keeps writers out for as long as it takes: a call of the system for each run of neighbouring
+    pages. Pages that are free in the last two versions are nothing that LMDB would read, whichever
+    of its two head pages it takes; it would itself write to them next.
     """
     if sys.platform != "linux":
         return 0
