@@ -360,6 +360,9 @@ class _Shared:
             except lmdb.NotFoundError:
                 self.close()
                 self.open(writable=True)
+            except ObjectDamagedError:
+                self.close()
+                raise
 
     def _check_place(self) -> None:
         """Refuse another folder than the one that was opened first."""
@@ -402,7 +405,12 @@ class _Shared:
     def open_database(self, name: str) -> None:
         """Open a database in a transaction of its own; NotFoundError when it must be made."""
         assert self.environment is not None
-        self.databases[name] = self.environment.open_db(name.encode(), create=self.is_writable)
+        found = self.environment.open_db(name.encode(), create=self.is_writable)
+        orders = [flag for flag, is_set in found.flags().items() if is_set]
+        if orders:
+            # Look-ups would go astray in it, while a walk through all of it finds nothing wrong.
+            raise _damaged(f"{self.path}: the database {name} has the flags {', '.join(orders)}")
+        self.databases[name] = found
 
     def _map(self) -> lmdb.Environment:
         _take_room(Path(self.path, "lock.mdb"))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 import pytest
 
+from benchmarks.trust.harm import flip_bit
 from tensorvcs.errors import (
     ClosedError,
     DiskFullError,
@@ -24,7 +25,8 @@ from tensorvcs.errors import (
     WorkInProgressError,
 )
 from tensorvcs.storage import lmdb_environment
-from tensorvcs.storage.lmdb_environment import LmdbEnvironment
+from tensorvcs.storage.lmdb_environment import Database, LmdbEnvironment
+from tensorvcs.storage.lmdb_scan import PageFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -535,3 +537,17 @@ def test_damage_names_the_command_that_recovers(tmp_path: Path) -> None:
     with pytest.raises(ObjectDamagedError) as caught:
         LmdbEnvironment(tmp_path)
     assert "tvcs recover" in (caught.value.hint or "")
+
+
+def test_a_database_whose_order_was_changed_is_damaged(tmp_path: Path) -> None:
+    environment = LmdbEnvironment(tmp_path)
+    with environment.write() as txn:
+        txn.put(b"refs/heads/main", b"1", db=Database("refs"))
+    environment.close()
+    with PageFile(tmp_path / "data.mdb") as file:
+        root = file.heads()[0].main.root
+        assert root is not None
+        at = root * file.page_nbytes + file.page(root).index(b"refs") + len(b"refs") + 4
+    flip_bit(tmp_path / "data.mdb", at, 1)
+    with pytest.raises(ObjectDamagedError, match="the database refs has the flags reverse_key"):
+        LmdbEnvironment(tmp_path)
